@@ -1,0 +1,43 @@
+# What a preset may switch, and the flags that follow from it.
+
+option(FLOPS_TESTS "Build the tests" ON)
+option(FLOPS_BENCH "Build the benchmarks" OFF)
+option(FLOPS_TORCH "Build what links LibTorch (models, flops-trainer)" ON)
+option(FLOPS_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
+option(FLOPS_WERROR "Treat warnings as errors" OFF)
+option(FLOPS_HARDENING "Hardening flags for programs that face the network" OFF)
+set(FLOPS_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+find_program(FLOPS_CCACHE ccache)
+if(FLOPS_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${FLOPS_CCACHE})
+endif()
+
+add_library(flops_flags INTERFACE)
+target_compile_options(flops_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
+  -Wold-style-cast -Woverloaded-virtual -Wimplicit-fallthrough -Wcast-qual)
+if(FLOPS_WERROR)
+  target_compile_options(flops_flags INTERFACE -Werror)
+endif()
+if(FLOPS_SANITIZE)
+  add_compile_options(-fsanitize=${FLOPS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${FLOPS_SANITIZE})
+  # GCC reports false positives from libstdc++ and fmt once sanitizers change inlining.
+  add_compile_options(-Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-array-bounds)
+endif()
+if(FLOPS_HARDENING)
+  add_compile_options(-fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2
+                      -D_GLIBCXX_ASSERTIONS)
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+    add_compile_options(-fcf-protection)
+  endif()
+  add_link_options(-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
+endif()
