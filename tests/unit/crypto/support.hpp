@@ -1,0 +1,90 @@
+// Makes with OpenSSL directly what the library refuses to make, and checks what it makes with OpenSSL's own verifier.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
+
+#include <doctest/doctest.h>
+
+#include "flops/core/error.hpp"
+#include "flops/crypto/certificate.hpp"
+#include "flops/crypto/key.hpp"
+
+namespace flops::crypto::test {
+
+template <auto Free>
+struct Release {
+  template <class T>
+  void operator()(T* object) const {
+    Free(object);
+  }
+};
+using Bio = std::unique_ptr<BIO, Release<BIO_free>>;
+using Key = std::unique_ptr<EVP_PKEY, Release<EVP_PKEY_free>>;
+using Request = std::unique_ptr<X509_REQ, Release<X509_REQ_free>>;
+using Certificate = std::unique_ptr<X509, Release<X509_free>>;
+using Crl = std::unique_ptr<X509_CRL, Release<X509_CRL_free>>;
+using Store = std::unique_ptr<X509_STORE, Release<X509_STORE_free>>;
+using StoreContext = std::unique_ptr<X509_STORE_CTX, Release<X509_STORE_CTX_free>>;
+
+template <class T>
+T must(Result<T> result) {
+  INFO((result ? std::string() : result.error().what));
+  REQUIRE(result.has_value());
+  return std::move(*result);
+}
+
+inline Bio reader(std::string_view text) {
+  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+inline std::string text_of(BIO* bio) {
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(bio, &data);
+  return {data, static_cast<std::size_t>(size)};
+}
+
+inline Certificate certificate(std::string_view pem) {
+  Certificate result(PEM_read_bio_X509(reader(pem).get(), nullptr, nullptr, nullptr));
+  REQUIRE(result);
+  return result;
+}
+
+inline Crl crl(std::string_view pem) {
+  Crl result(PEM_read_bio_X509_CRL(reader(pem).get(), nullptr, nullptr, nullptr));
+  REQUIRE(result);
+  return result;
+}
+
+// What X509_verify_cert says about `leaf` under the only root `ca`, for a purpose (X509_PURPOSE_...), strictly.
+inline int verify(std::string_view ca, std::string_view leaf, int purpose, std::string_view crl_pem = {}) {
+  const Store store(X509_STORE_new());
+  const Certificate root = certificate(ca);
+  const Certificate subject = certificate(leaf);
+  REQUIRE(X509_STORE_add_cert(store.get(), root.get()) == 1);
+  unsigned long flags = X509_V_FLAG_X509_STRICT;
+  if (!crl_pem.empty()) {
+    REQUIRE(X509_STORE_add_crl(store.get(), crl(crl_pem).get()) == 1);
+    flags |= X509_V_FLAG_CRL_CHECK;
+  }
+  REQUIRE(X509_STORE_set_flags(store.get(), flags) == 1);
+  const StoreContext context(X509_STORE_CTX_new());
+  REQUIRE(X509_STORE_CTX_init(context.get(), store.get(), subject.get(), nullptr) == 1);
+  REQUIRE(X509_STORE_CTX_set_purpose(context.get(), purpose) == 1);
+  X509_verify_cert(context.get());
+  return X509_STORE_CTX_get_error(context.get());
+}
+
+inline std::string client_certificate(const CertificateAuthority& ca, const std::string& id) {
+  const PrivateKey key = must(PrivateKey::generate());
+  return must(ca.issue(must(make_csr(key, id)), {.common_name = id}));
+}
+
+}  // namespace flops::crypto::test
