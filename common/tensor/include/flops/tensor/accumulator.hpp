@@ -1,0 +1,78 @@
+// Exact weighted sums of parameter vectors.
+//
+// Integer addition is associative and commutative, so the sum has the same bytes whatever the order of arrival, the
+// number of threads, a restart in the middle, or the tree of partial sums; and a contribution can be taken out again.
+// (Reproducible summation: Demmel and Nguyen, "Parallel Reproducible Summation", 2015; Neal, "Fast exact summation
+// using small and large superaccumulators", 2015.)
+//
+// A value x of a tensor with scale E must satisfy |x| < 2^E and becomes q = x * 2^(63-E), a 64-bit integer, rounded
+// half to even (exact unless x has bits below 2^(E-63)). q times a 32-bit weight is added to 96 bits, kept as a 64-bit
+// high and a 32-bit low limb: three times the memory of the model. Weights sum to less than 2^31.
+//
+// The mean differs from the true weighted mean by at most half a unit of 2^(E-63) before the final rounding to
+// float32, i.e. at most one unit in the last place of every result larger than 2^(E-39).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "flops/core/error.hpp"
+#include "flops/tensor/layout.hpp"
+#include "flops/tensor/stream.hpp"
+
+namespace flops::tensor {
+
+inline constexpr std::uint64_t max_total_weight = (1ULL << 31U) - 1;
+inline constexpr int min_scale = -60;
+inline constexpr int max_scale = 127;
+
+// One exponent a tensor, in layout order. All aggregators of a round use the same ones.
+using Scales = std::vector<int>;
+
+// From the base model: the smallest e with every magnitude of the tensor below 2^e, plus 8 bits of room to grow, at
+// least 4, at most max_scale. Not finite values are `corrupt`.
+[[nodiscard]] Result<Scales> choose_scales(const Layout& layout, const FloatSource& base);
+
+class Accumulator {
+ public:
+  // permanent: scales do not fit the layout. resource: memory.
+  [[nodiscard]] static Result<Accumulator> create(const Layout& layout, Scales scales);
+
+  // Adds weight * values for the elements from `offset` on. permanent: NaN, infinity or a value outside its tensor's
+  // range ("update refused: fc1.weight[12] = 3e+38 is outside ±2^4"), a span outside the layout, a weight of 0 or above
+  // max_total_weight; then nothing of this span was added.
+  // Calls for disjoint ranges may run in different threads.
+  [[nodiscard]] Result<> add(std::uint64_t offset, std::span<const float> values, std::uint32_t weight);
+  // Takes the same span out again; exact. The caller passes what it added before; a span that add() refuses was
+  // never added and changes nothing.
+  void subtract(std::uint64_t offset, std::span<const float> values, std::uint32_t weight);
+
+  // Counts a whole contribution, after all its spans were added. permanent when the weight is 0 or the total would
+  // pass max_total_weight: check with fits() before adding.
+  [[nodiscard]] bool fits(std::uint32_t weight) const {
+    return weight > 0 && total_weight_ + weight <= max_total_weight;
+  }
+  void count(std::uint32_t weight) { total_weight_ += weight; }
+  [[nodiscard]] std::uint64_t total_weight() const { return total_weight_; }
+
+  // Adds a partial sum with the same layout and scales. permanent when they differ or the total weight is too large.
+  [[nodiscard]] Result<> merge(const Accumulator& other);
+
+  // The weighted mean, rounded once to float32 per element. bug when nothing was counted.
+  [[nodiscard]] Result<> mean(const FloatSink& out) const;
+
+  void reset();
+  [[nodiscard]] const Scales& scales() const { return scales_; }
+  [[nodiscard]] std::uint64_t memory_bytes() const { return high_.size() * 8 + low_.size() * 4; }
+
+ private:
+  Accumulator(Layout layout, Scales scales);
+  Layout layout_;
+  Scales scales_;
+  std::vector<std::int64_t> high_;
+  std::vector<std::uint32_t> low_;
+  std::uint64_t total_weight_ = 0;
+};
+
+}  // namespace flops::tensor

@@ -1,0 +1,169 @@
+#include "flops/tensor/accumulator.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <stdexcept>
+
+#include "fixed_point.hpp"
+
+namespace flops::tensor {
+namespace {
+
+// Calls `visit(tensor index, part of values, its offset)` for each tensor that the span touches; stops when it says so.
+template <class Visit>
+Result<> for_each_tensor(const Layout& layout, std::uint64_t offset, std::span<const float> values, Visit visit) {
+  const auto& tensors = layout.tensors();
+  const auto after = std::ranges::upper_bound(tensors, offset, {}, &TensorSpec::offset);
+  auto index = static_cast<std::size_t>(after - tensors.begin()) - 1;
+  while (!values.empty()) {
+    const TensorSpec& tensor = tensors[index];
+    const std::uint64_t size = std::min<std::uint64_t>(values.size(), tensor.offset + tensor.count - offset);
+    if (Result<> visited = visit(index, values.first(size), offset); !visited) {
+      return visited;
+    }
+    offset += size;
+    values = values.subspan(size);
+    ++index;
+  }
+  return {};
+}
+
+Result<> check_values(const Layout& layout, const Scales& scales, std::uint64_t offset, std::span<const float> values,
+                      std::uint32_t weight) {
+  if (weight == 0 || weight > max_total_weight) {
+    return fail(ErrorKind::permanent, "update refused: weight {} is not between 1 and {}", weight, max_total_weight);
+  }
+  if (offset > layout.parameters() || values.size() > layout.parameters() - offset) {
+    return fail(ErrorKind::permanent, "update refused: {} values at {} do not fit into {}", values.size(), offset,
+                layout.parameters());
+  }
+  return for_each_tensor(layout, offset, values,
+                         [&](std::size_t tensor, std::span<const float> part, std::uint64_t at) -> Result<> {
+                           const std::size_t bad = first_out_of_range(part, scales[tensor]);
+                           if (bad == part.size()) {
+                             return {};
+                           }
+                           const TensorSpec& spec = layout.tensors()[tensor];
+                           return fail(ErrorKind::permanent, "update refused: {}[{}] = {} is outside ±2^{}", spec.name,
+                                       at - spec.offset + bad, part[bad], scales[tensor]);
+                         });
+}
+
+}  // namespace
+
+Result<Scales> choose_scales(const Layout& layout, const FloatSource& base) {
+  constexpr int room = 8;
+  constexpr int smallest = 4;
+  Scales scales;
+  std::vector<float> block(std::min(layout.parameters(), block_elements));
+  for (const TensorSpec& tensor : layout.tensors()) {
+    float largest = 0.0F;
+    for (std::uint64_t done = 0; done < tensor.count; done += block_elements) {
+      const auto part = std::span(block).first(std::min<std::uint64_t>(block_elements, tensor.count - done));
+      if (auto read = base(tensor.offset + done, part); !read) {
+        return fail(read.error());
+      }
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        if (!std::isfinite(part[i])) {
+          return fail(ErrorKind::corrupt, "the base model has {}[{}] = {}", tensor.name, done + i, part[i]);
+        }
+        largest = std::max(largest, std::fabs(part[i]));
+      }
+    }
+    int exponent = smallest - room;
+    if (largest > 0) {
+      static_cast<void>(std::frexp(largest, &exponent));  // largest < 2^exponent
+    }
+    scales.push_back(std::clamp(exponent + room, smallest, max_scale));
+  }
+  return scales;
+}
+
+Accumulator::Accumulator(Layout layout, Scales scales)
+    : layout_(std::move(layout)),
+      scales_(std::move(scales)),
+      high_(static_cast<std::size_t>(layout_.parameters())),
+      low_(static_cast<std::size_t>(layout_.parameters())) {}
+
+Result<Accumulator> Accumulator::create(const Layout& layout, Scales scales) {
+  if (scales.size() != layout.tensors().size()) {
+    return fail(ErrorKind::permanent, "{} scales for {} tensors", scales.size(), layout.tensors().size());
+  }
+  for (std::size_t i = 0; i < scales.size(); ++i) {
+    if (scales[i] < min_scale || scales[i] > max_scale) {
+      return fail(ErrorKind::permanent, "the scale of {} is {}, not between {} and {}", layout.tensors()[i].name,
+                  scales[i], min_scale, max_scale);
+    }
+  }
+  try {
+    return Accumulator(layout, std::move(scales));
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorKind::resource, "no memory for an accumulator of {} parameters", layout.parameters());
+  }
+}
+
+Result<> Accumulator::add(std::uint64_t offset, std::span<const float> values, std::uint32_t weight) {
+  if (auto checked = check_values(layout_, scales_, offset, values, weight); !checked) {
+    return checked;
+  }
+  return for_each_tensor(layout_, offset, values,
+                         [&](std::size_t tensor, std::span<const float> part, std::uint64_t at) -> Result<> {
+                           add_scaled(part, scales_[tensor], weight, false, high_.data() + at, low_.data() + at);
+                           return {};
+                         });
+}
+
+void Accumulator::subtract(std::uint64_t offset, std::span<const float> values, std::uint32_t weight) {
+  if (!check_values(layout_, scales_, offset, values, weight)) {
+    return;
+  }
+  static_cast<void>(for_each_tensor(
+      layout_, offset, values, [&](std::size_t tensor, std::span<const float> part, std::uint64_t at) -> Result<> {
+        add_scaled(part, scales_[tensor], weight, true, high_.data() + at, low_.data() + at);
+        return {};
+      }));
+}
+
+Result<> Accumulator::merge(const Accumulator& other) {
+  if (layout_ != other.layout_ || scales_ != other.scales_) {
+    return fail(ErrorKind::permanent, "partial sum refused: it has another layout or other scales");
+  }
+  if (other.total_weight_ > max_total_weight - total_weight_) {
+    return fail(ErrorKind::permanent, "partial sum refused: weights {} and {} together pass {}", total_weight_,
+                other.total_weight_, max_total_weight);
+  }
+  add_limbs(high_.size(), other.high_.data(), other.low_.data(), high_.data(), low_.data());
+  total_weight_ += other.total_weight_;
+  return {};
+}
+
+Result<> Accumulator::mean(const FloatSink& out) const {
+  if (total_weight_ == 0 || total_weight_ > max_total_weight) {
+    return fail(ErrorKind::bug, "a mean over a total weight of {}", total_weight_);
+  }
+  const auto weight = static_cast<std::uint32_t>(total_weight_);
+  std::vector<float> block(std::min(layout_.parameters(), block_elements));
+  std::size_t tensor = 0;
+  for (std::uint64_t offset = 0; offset < layout_.parameters(); offset += block_elements) {
+    const auto part = std::span(block).first(std::min<std::uint64_t>(block_elements, layout_.parameters() - offset));
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      const std::size_t at = offset + i;
+      const TensorSpec& spec = layout_.tensors()[tensor];
+      tensor += at == spec.offset + spec.count ? 1 : 0;
+      part[i] = divide(high_[at], low_[at], weight, scales_[tensor]);
+    }
+    if (auto written = out(offset, part); !written) {
+      return written;
+    }
+  }
+  return {};
+}
+
+void Accumulator::reset() {
+  std::ranges::fill(high_, 0);
+  std::ranges::fill(low_, 0U);
+  total_weight_ = 0;
+}
+
+}  // namespace flops::tensor

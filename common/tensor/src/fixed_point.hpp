@@ -1,0 +1,27 @@
+// The arithmetic of the accumulator: 96-bit two's complement numbers in units of 2^(E-63), high 64 and low 32 bits in
+// arrays of their own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace flops::tensor {
+
+// Index of the first value that is not finite or not below 2^scale in magnitude; values.size() when all are.
+[[nodiscard]] std::size_t first_out_of_range(std::span<const float> values, int scale);
+
+// high:low += round_half_even(values * 2^(63-scale)) * weight; with `negative`, minus. Every value must be in range,
+// and 0 < weight < 2^31.
+void add_scaled(std::span<const float> values, int scale, std::uint32_t weight, bool negative, std::int64_t* high,
+                std::uint32_t* low);
+
+// high:low += other
+void add_limbs(std::size_t count, const std::int64_t* other_high, const std::uint32_t* other_low, std::int64_t* high,
+               std::uint32_t* low);
+
+// high:low * 2^(scale-63) / total_weight, rounded once, half to even, subnormals included; 0 < total_weight < 2^31. The
+// sum's magnitude must be at most 2^63 * total_weight, so the result is never beyond 2^scale.
+[[nodiscard]] float divide(std::int64_t high, std::uint32_t low, std::uint32_t total_weight, int scale);
+
+}  // namespace flops::tensor
