@@ -1,0 +1,30 @@
+// The certificate files of a client as OpenSSL sees them: Paho says only that "connect failed".
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <openssl/ssl.h>
+
+#include "flops/core/error.hpp"
+#include "flops/mqtt/client.hpp"
+
+namespace flops::mqtt {
+
+struct ContextFree {
+  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+};
+using Context = std::unique_ptr<SSL_CTX, ContextFree>;
+
+// A TLS 1.3 client that trusts the CA file and shows the certificate. permanent: a file is missing, no PEM, or key and
+// certificate do not belong together.
+[[nodiscard]] Result<Context> make_context(const Options& options);
+
+// Empties this thread's OpenSSL error queue into one line of reasons; empty when there are none.
+[[nodiscard]] std::string take_tls_errors();
+
+// "this device's clock says 2026-11-24T12:00:00Z", and, when that is before the CA's or our own certificate came to be
+// or after ours ended, that the clock or the certificate is wrong.
+[[nodiscard]] std::string describe_clock(const Options& options);
+
+}  // namespace flops::mqtt

@@ -1,0 +1,77 @@
+#include "mailbox.hpp"
+
+#include <chrono>
+
+#include <boost/asio/post.hpp>
+
+namespace flops::mqtt {
+namespace {
+
+// What an entry costs beside its text.
+constexpr std::size_t overhead = 64;
+// How soon whoever waits notices a relief.
+constexpr std::chrono::milliseconds glance{20};
+
+std::size_t bytes_of(const Event& event) {
+  const auto* message = std::get_if<Message>(&event);
+  return message == nullptr ? 0 : message->payload.size() + message->topic.size() + overhead;
+}
+
+}  // namespace
+
+std::atomic<int> Mailbox::reliefs_{0};
+
+void Mailbox::put(Event event) {
+  const std::size_t bytes = bytes_of(event);
+  std::unique_lock lock(mutex_);
+  const auto fits = [&] { return closed_ || bytes == 0 || bytes_ == 0 || bytes_ + bytes <= capacity_bytes_ || reliefs_ > 0; };
+  if (!fits()) {
+    waits_.fetch_add(1, std::memory_order_relaxed);
+    while (!room_.wait_for(lock, glance, fits)) {
+    }
+  }
+  if (closed_) {
+    return;
+  }
+  bytes_ += bytes;
+  entries_.push_back({std::move(event), bytes});
+  if (!scheduled_) {
+    scheduled_ = true;
+    schedule();
+  }
+}
+
+void Mailbox::schedule() {
+  boost::asio::post(loop_, [self = shared_from_this()] { self->deliver_batch(); });
+}
+
+void Mailbox::deliver_batch() {
+  std::unique_lock lock(mutex_);
+  for (int n = 0; n < batch && !closed_ && !entries_.empty(); ++n) {
+    Entry entry = std::move(entries_.front());
+    entries_.pop_front();
+    bytes_ -= entry.bytes;
+    lock.unlock();
+    room_.notify_all();
+    deliver_(std::move(entry.event));
+    lock.lock();
+  }
+  scheduled_ = !closed_ && !entries_.empty();
+  if (scheduled_) {
+    // Other work of the loop gets its turn between batches.
+    schedule();
+  }
+}
+
+void Mailbox::close() {
+  std::deque<Entry> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    dropped.swap(entries_);
+    bytes_ = 0;
+  }
+  room_.notify_all();
+}
+
+}  // namespace flops::mqtt

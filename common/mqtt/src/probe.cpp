@@ -1,0 +1,161 @@
+#include "probe.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "credentials.hpp"
+#include "flops/core/fd.hpp"
+
+namespace flops::mqtt {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds handshake_limit{4};
+// A broker that does not like our certificate says so after the handshake, in TLS 1.3; one that does says nothing.
+constexpr std::chrono::milliseconds objection_limit{1000};
+constexpr int slice_ms = 50;
+
+struct SslFree {
+  void operator()(SSL* ssl) const { SSL_free(ssl); }
+};
+using Ssl = std::unique_ptr<SSL, SslFree>;
+struct AddressesFree {
+  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
+};
+using Addresses = std::unique_ptr<addrinfo, AddressesFree>;
+
+class Probe {
+ public:
+  Probe(const Options& options, const std::function<bool()>& stop)
+      : options_(options), stop_(stop), where_(fmt::format("{}:{}", options.host, options.port)) {}
+
+  [[nodiscard]] Error run() {
+    auto context = make_context(options_);
+    if (!context) {
+      return context.error();
+    }
+    if (auto reached = reach(); !reached) {
+      return reached.error();
+    }
+    const Ssl ssl(SSL_new(context->get()));
+    if (!ssl || SSL_set_fd(ssl.get(), fd_.get()) != 1 || !expect_name(ssl.get())) {
+      return {ErrorKind::transient, fmt::format("TLS cannot be set up: {}", take_tls_errors())};
+    }
+    return handshake(ssl.get());
+  }
+
+ private:
+  [[nodiscard]] Result<Addresses> resolve() const {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* list = nullptr;
+    const int code = ::getaddrinfo(options_.host.c_str(), std::to_string(options_.port).c_str(), &hints, &list);
+    if (code != 0) {
+      return fail(ErrorKind::transient, "'{}' is not known: {}", options_.host, ::gai_strerror(code));
+    }
+    return Addresses(list);
+  }
+
+  // TCP, to the first address that answers.
+  [[nodiscard]] Result<> reach() {
+    auto addresses = resolve();
+    if (!addresses) {
+      return fail(std::move(addresses.error()));
+    }
+    int code = 0;
+    deadline_ = Clock::now() + handshake_limit;
+    for (const addrinfo* at = addresses->get(); at != nullptr; at = at->ai_next) {
+      fd_ = Fd(::socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, at->ai_protocol));
+      code = ::connect(fd_.get(), at->ai_addr, at->ai_addrlen) == 0 ? 0 : errno;
+      if (code == EINPROGRESS) {
+        code = wait(POLLOUT) ? pending_error() : ETIMEDOUT;
+      }
+      if (code == 0) {
+        return {};
+      }
+    }
+    return fail(ErrorKind::transient, "{}", errno_error(code, "connecting to " + where_).what);
+  }
+
+  [[nodiscard]] int pending_error() const {
+    int code = 0;
+    socklen_t size = sizeof code;
+    return ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &code, &size) == 0 ? code : errno;
+  }
+
+  // False: not before the deadline.
+  [[nodiscard]] bool wait(short events) const {
+    while (Clock::now() < deadline_ && !stop_()) {
+      pollfd entry{fd_.get(), events, 0};
+      if (::poll(&entry, 1, slice_ms) > 0) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  [[nodiscard]] bool expect_name(SSL* ssl) const {
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), options_.host.c_str()) == 1) {
+      return true;
+    }
+    return SSL_set1_host(ssl, options_.host.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, options_.host.c_str()) == 1;
+  }
+
+  // Waits for what the last call on `ssl` wants; false when it wants nothing or the time is over.
+  [[nodiscard]] bool may_go_on(SSL* ssl, int returned) const {
+    switch (SSL_get_error(ssl, returned)) {
+      case SSL_ERROR_WANT_READ: return wait(POLLIN);
+      case SSL_ERROR_WANT_WRITE: return wait(POLLOUT);
+      default: return false;
+    }
+  }
+
+  [[nodiscard]] Error handshake(SSL* ssl) {
+    int returned = 0;
+    do {
+      returned = SSL_connect(ssl);
+    } while (returned != 1 && may_go_on(ssl, returned));
+    if (returned == 1) {
+      deadline_ = Clock::now() + objection_limit;
+      char byte = 0;
+      do {
+        returned = SSL_read(ssl, &byte, 1);
+      } while (returned != 1 && may_go_on(ssl, returned));
+    }
+    return explain(SSL_get_verify_result(ssl));
+  }
+
+  [[nodiscard]] Error explain(long verified) const {
+    const std::string tls = take_tls_errors();
+    if (verified != X509_V_OK) {
+      return {ErrorKind::denied, fmt::format("the certificate of {} is not accepted: {}; {}", where_,
+                                             X509_verify_cert_error_string(verified), describe_clock(options_))};
+    }
+    if (tls.find("alert") != std::string::npos) {
+      return {ErrorKind::denied, fmt::format("{} refuses this device: {}; {}", where_, tls, describe_clock(options_))};
+    }
+    return {ErrorKind::transient, fmt::format("{} ended the connection before accepting it{}{}", where_,
+                                              tls.empty() ? "" : ": ", tls)};
+  }
+
+  const Options& options_;
+  const std::function<bool()>& stop_;
+  const std::string where_;
+  Fd fd_;
+  Clock::time_point deadline_;
+};
+
+}  // namespace
+
+Error find_reason(const Options& options, const std::function<bool()>& stop) { return Probe(options, stop).run(); }
+
+}  // namespace flops::mqtt

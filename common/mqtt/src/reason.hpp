@@ -1,0 +1,17 @@
+// Why an operation failed, in our kinds and in words that help.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "flops/core/error.hpp"
+
+namespace flops::mqtt {
+
+// An MQTT 5 reason code >= 0x80. denied: not authorised, bad credentials, banned; transient: the rest.
+[[nodiscard]] Error refused(int reason_code, std::string_view doing);
+[[nodiscard]] std::string reason_words(int reason_code);
+// What a return code of Paho's functions means.
+[[nodiscard]] std::string paho_words(int code);
+
+}  // namespace flops::mqtt

@@ -1,0 +1,217 @@
+#include <csignal>
+#include <cstdlib>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "party.hpp"
+
+namespace flops::mqtt {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST_CASE("mqtt: nobody listens") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Party device(loop, broker, "dev1");
+  broker.stop();
+  const Error error = device.connect_refused();
+  CHECK_MESSAGE(error.kind == ErrorKind::transient, error.what);
+  CHECK_MESSAGE(error.what.find("refused") != std::string::npos, error.what);
+  CHECK(device.losses.empty());
+  SUBCASE("and later somebody does") {
+    broker.start();
+    device.failures.clear();
+    device.connect();
+  }
+}
+
+TEST_CASE("mqtt: a broker that does not answer is given up after the timeout, once") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Options options = options_for(broker, broker.identity("dev1"), "dev1");
+  options.connect_timeout = 300ms;
+  Party device(loop, std::move(options));
+  broker.freeze();
+  const Error error = device.connect_refused();
+  CHECK(error.kind == ErrorKind::transient);
+  CHECK(error.what.find("within 300 ms") != std::string::npos);
+  broker.thaw();
+  device.failures.clear();
+  device.connect();
+  CHECK(device.connections == 1);
+}
+
+TEST_CASE("mqtt: a broker that goes away is a loss; what was under way fails, and connecting again works") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Party device(loop, broker, "dev1");
+  device.connect();
+  broker.freeze();
+  int failed = 0;
+  for (int i = 0; i < 500; ++i) {
+    device.client().publish(device_topic("dev1", "up/log"), std::string(10'000, 'x'), {}, [&](Result<> result) {
+      REQUIRE_FALSE(result);
+      CHECK(result.error().kind == ErrorKind::transient);
+      ++failed;
+    });
+  }
+  CHECK(device.client().in_flight() == 500);
+  broker.kill();
+  REQUIRE(device.await_loss());
+  CHECK(device.losses.size() == 1);
+  CHECK(device.losses[0].kind == ErrorKind::transient);
+  CHECK_FALSE(device.client().connected());
+  CHECK(failed == 500);
+  CHECK(device.client().in_flight() == 0);
+
+  const auto outcome = device.publish(device_topic("dev1", "up/log"), "x");
+  REQUIRE_FALSE(outcome);
+  CHECK(outcome.error().kind == ErrorKind::transient);
+
+  broker.start();
+  device.connect();
+  REQUIRE(device.publish(device_topic("dev1", "up/log"), "x"));
+  CHECK(failed == 500);
+}
+
+TEST_CASE("mqtt: the reason of the broker's DISCONNECT is told") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  const test::Identity identity = broker.identity("dev1");
+  Party first(loop, options_for(broker, identity, "dev1"));
+  first.connect();
+  // The same client id again: the broker ends the first connection with "session taken over".
+  Party second(loop, options_for(broker, identity, "dev1"));
+  second.connect();
+  REQUIRE(first.await_loss());
+  CHECK_MESSAGE(first.losses[0].what.find("142") != std::string::npos, first.losses[0].what);
+  CHECK(second.client().connected());
+}
+
+TEST_CASE("mqtt: the will is published when a client ends without a farewell, and not after a proper one") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Party coordinator(loop, broker, "coordinator");
+  coordinator.connect();
+  REQUIRE(coordinator.subscribe({root + "devices/+/state"}));
+  Options options = options_for(broker, broker.identity("dev1"), "dev1");
+  options.will = Will{device_topic("dev1", "state"), std::string("lo\0st", 5), true};
+
+  SUBCASE("the client is destroyed") {
+    Party device(loop, options);
+    device.connect();
+    device.destroy();
+    REQUIRE(coordinator.await_messages(1));
+    CHECK(coordinator.messages[0].payload == options.will->payload);
+  }
+  SUBCASE("the client disconnects") {
+    Party device(loop, options);
+    device.connect();
+    device.disconnect();
+    device.destroy();
+    Party other(loop, broker, "dev2");
+    other.connect();
+    REQUIRE(other.publish(device_topic("dev2", "state"), "marker"));
+    REQUIRE(coordinator.await_messages(1));
+    CHECK(coordinator.messages[0].payload == "marker");
+  }
+}
+
+TEST_CASE("mqtt: the will is published when the process is killed") {
+  test::Broker broker;
+  const Options watcher = options_for(broker, broker.identity("coordinator"), "coordinator");
+  Options options = options_for(broker, broker.identity("dev1"), "dev1");
+  options.will = Will{device_topic("dev1", "state"), "lost", true};
+  // Before this process has threads: a child of a process with threads could not start its own.
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    boost::asio::io_context loop;
+    Party device(loop, options);
+    device.client().connect();
+    if (!test::run_until(loop, [&] { return device.connections == 1; }) ||
+        !device.publish(device_topic("dev1", "state"), "online")) {
+      ::_exit(1);
+    }
+    ::raise(SIGKILL);
+  }
+  boost::asio::io_context loop;
+  Party coordinator(loop, watcher);
+  coordinator.connect();
+  REQUIRE(coordinator.subscribe({root + "devices/+/state"}));
+  REQUIRE(test::run_until(loop, [&] {
+    return !coordinator.messages.empty() && coordinator.messages.back().payload == "lost";
+  }));
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+}
+
+TEST_CASE("mqtt: disconnecting waits for what is under way, and says so in any case") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Party device(loop, broker, "dev1");
+  int done = 0;
+  SUBCASE("all publications are acknowledged first") {
+    device.connect();
+    int acknowledged = 0;
+    for (int i = 0; i < 300; ++i) {
+      device.client().publish(device_topic("dev1", "up/log"), "x", {}, [&](Result<> result) {
+        CHECK(result);
+        ++acknowledged;
+      });
+    }
+    device.disconnect();
+    CHECK(acknowledged == 300);
+  }
+  SUBCASE("a broker that does not answer holds nobody up") {
+    device.connect();
+    broker.freeze();
+    ErrorKind kind = ErrorKind::bug;
+    device.client().publish(device_topic("dev1", "up/log"), "x", {}, [&](Result<> result) {
+      REQUIRE_FALSE(result);
+      kind = result.error().kind;
+    });
+    device.client().disconnect(200ms, [&] { ++done; });
+    device.client().disconnect(200ms, [&] { ++done; });
+    REQUIRE(test::run_until(loop, [&] { return done == 2; }));
+    CHECK(kind == ErrorKind::cancelled);
+    CHECK(device.losses.empty());
+  }
+  SUBCASE("without a connection") { device.disconnect(); }
+  SUBCASE("while connecting: the attempt is reported as cancelled") {
+    device.client().connect();
+    device.client().disconnect(200ms, [&] { ++done; });
+    REQUIRE(test::run_until(loop, [&] { return done == 1; }));
+    CHECK(device.connections == 0);
+    REQUIRE(device.failures.size() == 1);
+    CHECK(device.failures[0].kind == ErrorKind::cancelled);
+    device.failures.clear();
+    device.connect();
+  }
+}
+
+TEST_CASE("mqtt: what is wrongly asked for is refused without a connection being needed") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Party device(loop, broker, "dev1");
+  const auto offline = device.subscribe({"a"});
+  REQUIRE_FALSE(offline);
+  CHECK(offline.error().kind == ErrorKind::transient);
+  const auto qos2 = device.publish(device_topic("dev1", "up/log"), "x", {.qos = 2});
+  REQUIRE_FALSE(qos2);
+  CHECK(qos2.error().kind == ErrorKind::bug);
+  device.connect();
+  const auto none = device.subscribe({});
+  REQUIRE_FALSE(none);
+  CHECK(none.error().kind == ErrorKind::bug);
+  const auto wildcard = device.publish("a/+/b", "x");
+  REQUIRE_FALSE(wildcard);
+  CHECK(wildcard.error().kind == ErrorKind::bug);
+  CHECK(device.losses.empty());
+}
+
+}  // namespace
+}  // namespace flops::mqtt

@@ -1,0 +1,170 @@
+#include "flops/test/broker.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "flops/core/fd.hpp"
+#include "flops/core/file.hpp"
+#include "flops/crypto/key.hpp"
+#include "flops/test/wait.hpp"
+
+namespace flops::test {
+namespace {
+
+constexpr std::string_view program = "/usr/sbin/mosquitto";
+
+// A test without its broker cannot say anything.
+template <class T>
+T need(Result<T> result, std::string_view doing) {
+  if (!result) {
+    std::fprintf(stderr, "test broker: %s: %s\n", std::string(doing).c_str(), result.error().what.c_str());
+    std::abort();
+  }
+  if constexpr (!std::is_void_v<T>) {
+    return std::move(*result);
+  }
+}
+
+sockaddr_in loopback(std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+std::uint16_t free_port() {
+  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address = loopback(0);
+  socklen_t size = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  if (::bind(fd.get(), generic, size) != 0 || ::getsockname(fd.get(), generic, &size) != 0) {
+    std::abort();
+  }
+  return ntohs(address.sin_port);
+}
+
+bool accepts(std::uint16_t port) {
+  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in address = loopback(port);
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+constexpr std::string_view acl = R"(user coordinator
+topic readwrite #
+pattern write flops/v1/test/devices/%u/state
+pattern write flops/v1/test/devices/%u/up/#
+pattern write flops/v1/test/devices/%u/blob/#
+pattern read flops/v1/test/devices/%u/cmd/#
+pattern read flops/v1/test/status
+pattern read flops/v1/test/runs/#
+pattern read flops/v1/test/blobs/#
+)";
+
+std::string configuration(const std::filesystem::path& folder, std::uint16_t port, const std::string& tls_version,
+                          const Identity& server) {
+  return fmt::format(
+      "per_listener_settings false\nlistener {} 127.0.0.1\nallow_anonymous false\nacl_file {}\n"
+      "cafile {}\ncertfile {}\nkeyfile {}\ntls_version {}\nrequire_certificate true\nuse_identity_as_username true\n"
+      "use_username_as_clientid true\nmax_queued_messages 0\nmax_inflight_messages 100\nmax_packet_size 4194304\n"
+      "persistence false\nlog_dest file {}\nlog_type all\nset_tcp_nodelay true\n{}",
+      port, (folder / "acl").string(), server.ca.string(), server.certificate.string(), server.key.string(),
+      tls_version, (folder / "log").string(), ::geteuid() == 0 ? "user root\n" : "");
+}
+
+}  // namespace
+
+Broker::Broker(BrokerOptions options)
+    : authority_(need(crypto::CertificateAuthority::create("test fleet"), "making a CA")),
+      ca_file_(folder_ / "ca.pem"),
+      port_(free_port()) {
+  need(replace_file(ca_file_, authority_.certificate_pem()), "writing the CA");
+  crypto::IssueRequest request;
+  request.usage = crypto::Usage::server;
+  request.names = options.server_names;
+  const Identity server = issue(authority_, "broker", std::move(request));
+  // Mosquitto wants its ACL not readable by others.
+  need(replace_file(folder_ / "acl", acl, 0600), "writing the ACL");
+  need(replace_file(folder_ / "mosquitto.conf", configuration(folder_.path(), port_, options.tls_version, server)),
+       "writing the configuration");
+  start();
+}
+
+Broker::~Broker() {
+  if (process_ > 0) {
+    thaw();
+    stop();
+  }
+}
+
+Identity Broker::issue(const crypto::CertificateAuthority& authority, const std::string& name,
+                       crypto::IssueRequest request) {
+  request.common_name = name;
+  const std::string prefix = fmt::format("{}-{}", name, ++issued_);
+  const auto key = need(crypto::PrivateKey::generate(), "making a key");
+  const auto csr = need(crypto::make_csr(key, name), "making a request");
+  Identity identity{ca_file_, folder_ / (prefix + ".crt"), folder_ / (prefix + ".key")};
+  need(replace_file(identity.certificate, need(authority.issue(csr, request), "issuing")), "writing a certificate");
+  need(replace_file(identity.key, need(key.to_pem(), "writing a key"), 0600), "writing a key");
+  return identity;
+}
+
+Identity Broker::identity(const std::string& name, std::chrono::seconds lifetime, std::chrono::seconds backdate) {
+  crypto::IssueRequest request;
+  request.lifetime = lifetime;
+  request.backdate = backdate;
+  return issue(authority_, name, std::move(request));
+}
+
+Identity Broker::foreign_identity(const std::string& name) {
+  const auto other = need(crypto::CertificateAuthority::create("test fleet"), "making another CA");
+  return issue(other, name, {});
+}
+
+void Broker::start() {
+  const std::string config = (folder_ / "mosquitto.conf").string();
+  process_ = ::fork();
+  if (process_ == 0) {
+    // Whatever happens to the test, the broker does not outlive it.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int null = ::open("/dev/null", O_RDWR);
+    ::dup2(null, STDOUT_FILENO);
+    ::dup2(null, STDERR_FILENO);
+    ::execl(program.data(), program.data(), "-c", config.c_str(), nullptr);
+    ::_exit(127);
+  }
+  const bool up = wait_until([&] { return accepts(port_) || ::waitpid(process_, nullptr, WNOHANG) != 0; });
+  if (!up || !accepts(port_)) {
+    std::fprintf(stderr, "test broker: %s did not start:\n%s\n", program.data(), log().c_str());
+    std::abort();
+  }
+}
+
+void Broker::stop() {
+  ::kill(process_, SIGTERM);
+  ::waitpid(process_, nullptr, 0);
+  process_ = -1;
+}
+
+void Broker::kill() {
+  ::kill(process_, SIGKILL);
+  ::waitpid(process_, nullptr, 0);
+  process_ = -1;
+}
+
+void Broker::freeze() { ::kill(process_, SIGSTOP); }
+void Broker::thaw() { ::kill(process_, SIGCONT); }
+
+std::string Broker::log() const { return read_file(folder_ / "log", 16U << 20U).value_or("(no log)"); }
+
+}  // namespace flops::test
