@@ -1,0 +1,53 @@
+// A blocking HTTPS client for command-line programs and for enrolment. One connection a request.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "flops/core/error.hpp"
+
+namespace flops::http {
+
+struct Url {
+  std::string host;
+  std::string port = "443";
+  std::string path = "/";  // with query
+  // Only https://; IPv6 hosts in brackets. permanent when malformed.
+  [[nodiscard]] static Result<Url> parse(std::string_view text);
+};
+
+struct ClientOptions {
+  // PEM of the only trusted root, exactly one certificate. Empty with `verify = false` is for fetching the CA itself,
+  // whose fingerprint the caller then compares; never for anything else.
+  std::string ca_pem{};
+  bool verify = true;  // chain and host name
+  std::string bearer{};
+  std::string content_type = "application/json";  // of the request's body
+  // For connect, handshake, request and answer together. Looking up a host name may take as long as the system's
+  // resolver does.
+  std::chrono::milliseconds timeout{30'000};
+  std::size_t max_response = 16U << 20U;
+};
+
+struct ClientResponse {
+  int status = 0;
+  std::string content_type;
+  std::string body;
+};
+
+// transient: no connection, time-out, closed early. denied: certificate not trusted; a message that says "clock" when
+// the certificate is not yet valid or has expired. resource: answer too large. permanent: bad options, a peer that
+// does not speak HTTP over TLS 1.3. Any HTTP status is a success here.
+[[nodiscard]] Result<ClientResponse> request(std::string_view method, const Url& url, std::string_view body,
+                                             const ClientOptions& options);
+
+// GET into a file (written beside, then renamed); a status other than 200 is `permanent` with the body's text.
+// No limit on size but `max_bytes` (resource, like a full disk). On failure nothing is left behind.
+[[nodiscard]] Result<> download(const Url& url, const std::filesystem::path& file, std::uint64_t max_bytes,
+                                const ClientOptions& options);
+
+}  // namespace flops::http

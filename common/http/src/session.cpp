@@ -1,0 +1,359 @@
+#include "session.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <utility>
+
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
+
+#include "target.hpp"
+
+namespace flops::http {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace bhttp = boost::beast::http;
+using asio::ip::tcp;
+using boost::system::error_code;
+using std::chrono::milliseconds;
+
+constexpr std::uint32_t kMaxHeader = 8U << 10U;
+constexpr std::size_t kMaxBuffer = 64U << 10U;
+constexpr std::size_t kReadSize = 4U << 10U;
+// A refused client may still be sending: closing at once would reset the connection and destroy the answer in flight.
+constexpr milliseconds kLinger{2'000};
+constexpr std::size_t kMaxLinger = 16U << 20U;
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+bool safe_header(std::string_view name, std::string_view value) {
+  const auto token = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; };
+  const auto printable = [](unsigned char c) { return (c >= 0x20 && c != 0x7f) || c == '\t'; };
+  return !name.empty() && std::ranges::all_of(name, token) && std::ranges::all_of(value, printable);
+}
+
+bool sendable(const Response& response) {
+  return response.status >= 200 && response.status <= 599 && safe_header("Content-Type", response.content_type) &&
+         std::ranges::all_of(response.headers, [](const auto& row) { return safe_header(row.first, row.second); });
+}
+
+// `text` is ours and needs no escapes.
+Response refusal(int status, std::string_view text) {
+  return {.status = status, .body = fmt::format("{{\"error\":\"{}\"}}", text)};
+}
+
+std::string bearer_of(std::string_view authorization) {
+  constexpr std::string_view scheme = "bearer ";
+  if (authorization.size() <= scheme.size() || !beast::iequals(authorization.substr(0, scheme.size()), scheme)) {
+    return {};
+  }
+  authorization.remove_prefix(std::min(authorization.find_first_not_of(' ', scheme.size()), authorization.size()));
+  return std::string(authorization);
+}
+
+std::string_view view(beast::string_view text) {
+  return {text.data(), text.size()};
+}
+
+// One connection. Every operation holds a reference; close() ends them all.
+class BeastSession final : public Session, public std::enable_shared_from_this<BeastSession> {
+ public:
+  BeastSession(tcp::socket socket, asio::ssl::context& tls, std::shared_ptr<Shared> shared, std::string peer)
+      : stream_(std::move(socket), tls), shared_(std::move(shared)), peer_(std::move(peer)) {}
+
+  void start();
+  void respond(Response response);
+  void close() override;
+
+ private:
+  template <class Body>
+  struct Writing {
+    explicit Writing(bhttp::response<Body> given) : message(std::move(given)), serializer(message) {}
+    bhttp::response<Body> message;
+    bhttp::response_serializer<Body> serializer;
+  };
+
+  void arm(milliseconds timeout) { beast::get_lowest_layer(stream_).expires_after(timeout); }
+  void wait_for_request(milliseconds timeout);
+  void read_header();
+  void on_header(const error_code& error);
+  void read_body();
+  void on_request(const error_code& error);
+  void handle(Target target);
+  void refuse(const error_code& error);
+  void refuse(int status, std::string_view text);
+  template <class Body>
+  void send(const Response& response, typename Body::value_type body);
+  void send_file(const Response& response);
+  template <class Body>
+  void write(std::shared_ptr<Writing<Body>> writing);
+  void on_written();
+  void discard(std::size_t budget);
+  void shut_down();
+
+  beast::ssl_stream<beast::tcp_stream> stream_;
+  beast::flat_buffer buffer_{kMaxBuffer};
+  std::optional<bhttp::request_parser<bhttp::string_body>> parser_;
+  std::shared_ptr<Shared> shared_;
+  std::string peer_;
+  bool keep_alive_ = false;
+  bool unread_ = false;  // the client may still be sending the request that was refused
+  bool closed_ = false;
+};
+
+// The one call of a Reply; when all its copies are dropped without one, the connection closes.
+class PendingReply {
+ public:
+  explicit PendingReply(std::shared_ptr<BeastSession> session) : session_(std::move(session)) {}
+  PendingReply(const PendingReply&) = delete;
+  PendingReply& operator=(const PendingReply&) = delete;
+  ~PendingReply() {
+    if (session_) {
+      session_->close();
+    }
+  }
+  void send(Response response) {
+    if (const auto session = std::exchange(session_, nullptr)) {
+      session->respond(std::move(response));
+    }
+  }
+
+ private:
+  std::shared_ptr<BeastSession> session_;
+};
+
+void BeastSession::start() {
+  shared_->sessions.emplace(this, weak_from_this());
+  arm(shared_->options.request_timeout);
+  stream_.async_handshake(asio::ssl::stream_base::server, [self = shared_from_this()](const error_code& error) {
+    if (error || self->closed_) {
+      return self->close();
+    }
+    self->wait_for_request(self->shared_->options.request_timeout);
+  });
+}
+
+void BeastSession::close() {
+  if (std::exchange(closed_, true)) {
+    return;
+  }
+  shared_->sessions.erase(this);
+  beast::get_lowest_layer(stream_).close();
+}
+
+// The first byte may be long in coming; the clock of the request starts with it.
+void BeastSession::wait_for_request(milliseconds timeout) {
+  if (buffer_.size() > 0) {
+    return read_header();
+  }
+  arm(timeout);
+  stream_.async_read_some(buffer_.prepare(kReadSize),
+                          [self = shared_from_this()](const error_code& error, std::size_t size) {
+                            if (error || self->closed_) {
+                              return self->close();
+                            }
+                            self->buffer_.commit(size);
+                            self->read_header();
+                          });
+}
+
+void BeastSession::read_header() {
+  parser_.emplace();
+  parser_->header_limit(kMaxHeader);
+  parser_->body_limit(shared_->options.max_body);
+  arm(shared_->options.request_timeout);
+  bhttp::async_read_header(
+      stream_, buffer_, *parser_,
+      [self = shared_from_this()](const error_code& error, std::size_t /*size*/) { self->on_header(error); });
+}
+
+void BeastSession::on_header(const error_code& error) {
+  if (closed_) {
+    return;
+  }
+  if (error) {
+    return refuse(error);
+  }
+  if (!beast::iequals(parser_->get()[bhttp::field::expect], "100-continue") || parser_->is_done()) {
+    return read_body();
+  }
+  asio::async_write(stream_, asio::buffer(kContinue),
+                    [self = shared_from_this()](const error_code& failed, std::size_t /*size*/) {
+                      if (failed || self->closed_) {
+                        return self->close();
+                      }
+                      self->read_body();
+                    });
+}
+
+void BeastSession::read_body() {
+  bhttp::async_read(
+      stream_, buffer_, *parser_,
+      [self = shared_from_this()](const error_code& error, std::size_t /*size*/) { self->on_request(error); });
+}
+
+void BeastSession::on_request(const error_code& error) {
+  if (closed_) {
+    return;
+  }
+  if (error) {
+    return refuse(error);
+  }
+  beast::get_lowest_layer(stream_).expires_never();  // the handler takes the time it needs
+  const auto& message = parser_->get();
+  keep_alive_ = message.keep_alive();
+  // An answer to these two has no body where others have one; nothing here needs them.
+  if (message.method() == bhttp::verb::head || message.method() == bhttp::verb::connect) {
+    keep_alive_ = false;
+    Response response = refusal(405, "");
+    response.body.clear();
+    return respond(std::move(response));
+  }
+  auto target = parse_target(view(message.target()));
+  if (!target) {
+    return refuse(400, target.error().what);
+  }
+  handle(std::move(*target));
+}
+
+void BeastSession::handle(Target target) {
+  auto& message = parser_->get();
+  const Request request{.method = std::string(view(message.method_string())),
+                        .path = std::move(target.path),
+                        .query = std::move(target.query),
+                        .bearer = bearer_of(view(message[bhttp::field::authorization])),
+                        .body = std::move(message.body()),
+                        .peer = peer_};
+  parser_.reset();
+  const auto pending = std::make_shared<PendingReply>(shared_from_this());
+  shared_->handler(request, [pending](Response response) { pending->send(std::move(response)); });
+}
+
+void BeastSession::refuse(const error_code& error) {
+  if (error == bhttp::error::body_limit) {
+    return refuse(413, fmt::format("the body is larger than {} bytes", shared_->options.max_body));
+  }
+  if (error == bhttp::error::header_limit || error == bhttp::error::buffer_overflow) {
+    return refuse(431, fmt::format("the header is larger than {} bytes", kMaxHeader));
+  }
+  const bool cut_off = error == bhttp::error::end_of_stream || error == bhttp::error::partial_message;
+  if (!cut_off && error.category() == make_error_code(bhttp::error::bad_method).category()) {
+    return refuse(400, fmt::format("not an HTTP/1.1 request: {}", error.message()));
+  }
+  close();  // gone or too slow: nobody listens
+}
+
+void BeastSession::refuse(int status, std::string_view text) {
+  keep_alive_ = false;
+  unread_ = true;
+  respond(refusal(status, text));
+}
+
+void BeastSession::respond(Response response) {
+  if (closed_) {
+    return;
+  }
+  if (!sendable(response)) {
+    response = refusal(500, "the answer cannot be sent");
+  }
+  if (!response.file.empty()) {
+    return send_file(response);
+  }
+  std::string body = std::move(response.body);
+  send<bhttp::string_body>(response, std::move(body));
+}
+
+void BeastSession::send_file(const Response& response) {
+  bhttp::file_body::value_type file;
+  beast::error_code error;
+  file.open(response.file.c_str(), beast::file_mode::scan, error);
+  std::error_code kind;
+  if (error || !std::filesystem::is_regular_file(response.file, kind)) {
+    return respond(refusal(500, "the file to send cannot be read"));
+  }
+  send<bhttp::file_body>(response, std::move(file));
+}
+
+template <class Body>
+void BeastSession::send(const Response& response, typename Body::value_type body) {
+  bhttp::response<Body> message;
+  message.version(11);
+  message.result(static_cast<unsigned>(response.status));
+  message.set(bhttp::field::content_type, response.content_type);
+  for (const auto& [name, value] : response.headers) {
+    message.set(name, value);
+  }
+  message.keep_alive(keep_alive_);
+  message.body() = std::move(body);
+  message.prepare_payload();
+  write(std::make_shared<Writing<Body>>(std::move(message)));
+}
+
+// Piece by piece, so that the time-out is for progress: a large file over a thin line may take its time.
+template <class Body>
+void BeastSession::write(std::shared_ptr<Writing<Body>> writing) {
+  arm(shared_->options.request_timeout);
+  auto& serializer = writing->serializer;
+  bhttp::async_write_some(
+      stream_, serializer,
+      [self = shared_from_this(), writing = std::move(writing)](const error_code& error, std::size_t /*size*/) {
+        if (error || self->closed_) {
+          return self->close();
+        }
+        if (!writing->serializer.is_done()) {
+          return self->write(writing);
+        }
+        self->on_written();
+      });
+}
+
+void BeastSession::on_written() {
+  if (keep_alive_) {
+    return wait_for_request(shared_->options.idle_timeout);
+  }
+  if (unread_) {
+    arm(std::min(kLinger, shared_->options.request_timeout));
+    return discard(kMaxLinger);
+  }
+  shut_down();
+}
+
+void BeastSession::discard(std::size_t budget) {
+  buffer_.clear();
+  stream_.async_read_some(buffer_.prepare(kReadSize),
+                          [self = shared_from_this(), budget](const error_code& error, std::size_t size) {
+                            if (error || self->closed_ || size >= budget) {
+                              return self->close();
+                            }
+                            self->discard(budget - size);
+                          });
+}
+
+void BeastSession::shut_down() {
+  arm(std::min(kLinger, shared_->options.request_timeout));
+  stream_.async_shutdown([self = shared_from_this()](const error_code& /*error*/) { self->close(); });
+}
+
+}  // namespace
+
+void open_session(tcp::socket socket, asio::ssl::context& tls, std::shared_ptr<Shared> shared) {
+  error_code gone;
+  const auto peer = socket.remote_endpoint(gone);
+  if (gone || shared->sessions.size() >= shared->options.max_connections) {
+    return;
+  }
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  try {
+    std::make_shared<BeastSession>(std::move(socket), tls, std::move(shared), peer.address().to_string())->start();
+  } catch (const std::exception&) {
+    // No memory for one more connection: it closes, the server goes on.
+  }
+}
+
+}  // namespace flops::http
