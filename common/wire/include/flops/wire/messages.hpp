@@ -1,0 +1,245 @@
+// Every control message of protocol version 1, as a value, with its JSON form. docs/protocol.md is the prose.
+//
+// decode() treats its input as hostile: size first, then JSON (depth 8, no duplicate surprises), then "v", then the
+// type and range of each field. Unknown fields are ignored (newer peers), missing or wrong ones refused.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "flops/core/digest.hpp"
+#include "flops/core/error.hpp"
+#include "flops/core/id.hpp"
+
+namespace flops::wire {
+
+inline constexpr std::size_t max_message = 64U * 1024U;
+inline constexpr std::size_t max_reason = 512;
+
+// A blob on the wire: cut into chunks of 256 KiB (blob::chunk_size).
+struct BlobRef {
+  Digest sha256;
+  std::uint64_t size = 0;
+
+  bool operator==(const BlobRef&) const = default;
+};
+
+// Names the piece of work a message is about.
+struct TaskRef {
+  TaskId task;
+  RunId run;
+  std::int64_t cycle = 0;
+  std::int64_t round = 0;  // 0: initial parameters
+
+  bool operator==(const TaskRef&) const = default;
+};
+
+struct Dataset {
+  std::string tag;
+  std::uint64_t train_samples = 0;
+  std::uint64_t test_samples = 0;
+
+  bool operator==(const Dataset&) const = default;
+};
+
+// device -> coordinator --------------------------------------------------------------------------------------------
+
+// After every connect: who is there, and what it still holds.
+struct Hello {
+  std::string session;  // random, one per process start
+  std::string agent_version;
+  std::string architecture;  // "x86_64", "aarch64"
+  std::int64_t cores = 0;
+  std::uint64_t memory_bytes = 0;
+  std::map<std::string, std::string> labels;
+  std::vector<Dataset> datasets;
+  std::vector<Digest> models;  // versions held whole, usable as base of a delta
+  std::vector<TaskId> tasks;   // taken and not yet receipted
+
+  bool operator==(const Hello&) const = default;
+};
+
+enum class AckStatus { accepted, declined, need_full };
+struct Ack {
+  TaskRef ref;
+  AckStatus status = AckStatus::accepted;
+  std::string reason;
+
+  bool operator==(const Ack&) const = default;
+};
+
+struct Progress {
+  TaskRef ref;
+  std::string phase;  // fetching | evaluating | training | uploading
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;
+
+  bool operator==(const Progress&) const = default;
+};
+
+// Evaluation of an aggregated model on the device's test split.
+struct Metrics {
+  TaskRef ref;
+  Digest model;
+  std::uint64_t samples = 0;
+  double loss = 0;
+  double accuracy = 0;
+  double seconds = 0;
+
+  bool operator==(const Metrics&) const = default;
+};
+
+// The end of a task. A failed one has a reason and no update.
+struct ResultMessage {
+  TaskRef ref;
+  bool ok = true;
+  std::string reason;
+  BlobRef update;
+  std::string codec = "lossless";
+  Digest layout;
+  Digest base;  // model the update is relative to; none for initial parameters
+  std::uint64_t weight = 0;
+  double train_loss = 0;
+  double train_seconds = 0;
+  std::string layout_text;  // init only: the canonical layout
+
+  bool operator==(const ResultMessage&) const = default;
+};
+
+struct LogLine {
+  std::string level;
+  std::string text;
+
+  bool operator==(const LogLine&) const = default;
+};
+
+// coordinator -> device --------------------------------------------------------------------------------------------
+
+enum class TaskKind { init, train, evaluate };
+
+struct TrainingSpec {
+  std::int64_t epochs = 1;
+  std::int64_t batch = 32;
+  std::string optimizer = "sgd";
+  double learning_rate = 0.05;
+  double momentum = 0;
+  double weight_decay = 0;
+  std::string loss = "cross_entropy";
+
+  bool operator==(const TrainingSpec&) const = default;
+};
+
+struct Task {
+  TaskRef ref;
+  TaskKind kind = TaskKind::train;
+  std::string model;  // zoo name
+  std::string data;   // data tag; empty for init
+  std::uint64_t seed = 0;
+  std::string codec = "lossless";  // of the update
+  std::string layout_text;         // canonical; empty for init
+  Digest base;                     // model version to train from or to evaluate; none for init
+  std::optional<BlobRef> base_blob;  // how to get it; none for init
+  Digest base_blob_base;             // the blob is a delta against this model; none: it is complete
+  TrainingSpec training;
+  bool evaluate = false;  // train: first measure the base model
+  std::int64_t deadline_seconds = 0;  // 0: none
+
+  bool operator==(const Task&) const = default;
+};
+
+// The coordinator's back-pressure and the device's resume point: these chunks may be sent now.
+struct Grant {
+  TaskRef ref;
+  Digest blob;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> chunks;  // inclusive ranges
+
+  bool operator==(const Grant&) const = default;
+};
+
+enum class ReceiptStatus { accepted, duplicate, rejected };
+// Sent only after the update is durable; the device may forget it then.
+struct Receipt {
+  TaskRef ref;
+  Digest blob;  // none for a failed result or an evaluation
+  ReceiptStatus status = ReceiptStatus::accepted;
+  std::string reason;
+
+  bool operator==(const Receipt&) const = default;
+};
+
+struct Cancel {
+  TaskRef ref;
+  std::string reason;
+
+  bool operator==(const Cancel&) const = default;
+};
+
+// A message that could not even be attributed to a task.
+struct Refused {
+  std::string about;  // the topic's kind: "up/result"
+  std::string code;   // see docs/protocol.md
+  std::string reason;
+
+  bool operator==(const Refused&) const = default;
+};
+
+// state topics -----------------------------------------------------------------------------------------------------
+
+struct DeviceState {
+  bool online = false;
+  bool lost = false;  // the will
+  std::string session;
+  std::string agent_version;
+  std::map<std::string, std::string> labels;
+  std::string activity;  // idle | fetching | evaluating | training | uploading
+  std::string task;
+  double load = 0;        // 1 min
+  double temperature = 0;  // degrees Celsius; 0: unknown
+  std::int64_t battery_percent = -1;  // -1: none
+
+  bool operator==(const DeviceState&) const = default;
+};
+
+struct CoordinatorStatus {
+  bool online = false;
+  std::string version;
+  std::string role = "global";
+  std::int64_t uptime_seconds = 0;
+  std::int64_t runs_active = 0;
+  std::int64_t devices_online = 0;
+
+  bool operator==(const CoordinatorStatus&) const = default;
+};
+
+struct RunStatus {
+  RunId run;
+  std::string state;
+  std::int64_t cycle = 0;
+  std::int64_t round = 0;
+  std::int64_t rounds = 0;
+  std::int64_t participants = 0;
+  double loss = 0;
+  double accuracy = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+
+  bool operator==(const RunStatus&) const = default;
+};
+
+template <class Message>
+[[nodiscard]] std::string encode(const Message& message);
+// permanent with the reason: "not JSON: ...", "'v' is 7; this side speaks 1", "'weight': expected an integer".
+template <class Message>
+[[nodiscard]] Result<Message> decode(std::string_view json);
+
+[[nodiscard]] std::string_view to_string(TaskKind kind);
+[[nodiscard]] std::string_view to_string(AckStatus status);
+[[nodiscard]] std::string_view to_string(ReceiptStatus status);
+
+}  // namespace flops::wire

@@ -1,0 +1,150 @@
+#include <doctest/doctest.h>
+
+#include <limits>
+
+#include "flops/wire/messages.hpp"
+
+using namespace flops;
+using namespace flops::wire;
+
+namespace {
+
+TaskRef reference() {
+  return {TaskId::parse("run-1.r3.abc").value(), RunId::parse("run-1").value(), 1, 3};
+}
+
+Digest digest(char c) { return Digest::from_hex(std::string(64, c)).value(); }
+
+template <class Message>
+void round_trip(const Message& message) {
+  const auto decoded = decode<Message>(encode(message));
+  REQUIRE_MESSAGE(decoded.has_value(), decoded.error().what);
+  CHECK(*decoded == message);
+}
+
+std::string replace(std::string text, const std::string& from, const std::string& to) {
+  const auto at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("wire: every message survives the way through JSON") {
+  Hello hello{"s", "0.1.0", "x86_64", 4, 8ULL << 30U, {{"site", "north \"1\""}}, {{"mnist", 100, 20}}, {digest('a')}, {}};
+  hello.tasks.push_back(reference().task);
+  round_trip(hello);
+  round_trip(Ack{reference(), AckStatus::need_full, "lost the base"});
+  round_trip(Progress{reference(), "training", 3, 10});
+  round_trip(Metrics{reference(), digest('b'), 7, 0.25, 0.5, 1.5});
+  ResultMessage result{reference(), true, "", {digest('c'), 12345}, "lossless", digest('d'), digest('e'), 600, 0.5, 2.5, ""};
+  round_trip(result);
+  result.base = Digest();
+  result.layout_text = R"([["w",[1]]])";
+  round_trip(result);
+  ResultMessage failed;
+  failed.ref = reference();
+  failed.ok = false;
+  failed.reason = "no data";
+  round_trip(failed);
+  round_trip(LogLine{"warn", "text"});
+  Task task;
+  task.ref = reference();
+  task.model = "cnn-small";
+  task.data = "mnist";
+  task.seed = std::numeric_limits<std::uint64_t>::max();
+  task.layout_text = R"([["w",[1]]])";
+  task.base = digest('a');
+  task.base_blob = BlobRef{digest('b'), 99};
+  task.base_blob_base = digest('c');
+  task.evaluate = true;
+  round_trip(task);
+  task.kind = TaskKind::init;
+  task.base = Digest();
+  task.base_blob.reset();
+  task.base_blob_base = Digest();
+  round_trip(task);
+  round_trip(Grant{reference(), digest('a'), {{0, 3}, {7, 7}}});
+  round_trip(Receipt{reference(), digest('a'), ReceiptStatus::rejected, "NaN"});
+  round_trip(Receipt{reference(), Digest(), ReceiptStatus::accepted, ""});
+  round_trip(Cancel{reference(), "over"});
+  round_trip(Refused{"up/result", "field", "why"});
+  round_trip(DeviceState{true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", 0.5, 41.5, 80});
+  round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3});
+  round_trip(RunStatus{reference().run, "running", 1, 2, 5, 4, 0.5, 0.75, 100, 200});
+}
+
+TEST_CASE("wire: hostile input is refused with the code of the protocol") {
+  const std::string good = encode(Metrics{reference(), digest('b'), 7, 0.25, 0.5, 1.5});
+  REQUIRE(decode<Metrics>(good).has_value());
+  struct Row {
+    const char* name;
+    std::string text;
+    const char* expected;
+  };
+  std::string deep;
+  for (int i = 0; i < 50; ++i) {
+    deep += "[";
+  }
+  const Row rows[] = {
+      {"empty", "", "not_json"},
+      {"no JSON", "hello", "not_json"},
+      {"truncated", good.substr(0, good.size() / 2), "not_json"},
+      {"trailing", good + "x", "not_json"},
+      {"array", "[1]", "not_json"},
+      {"deep", deep, "not_json"},
+      {"NUL", std::string("{\"v\":1\0}", 8), "not_json"},
+      {"too large", good.substr(0, good.size() - 1) + ",\"x\":\"" + std::string(70'000, 'x') + "\"}", "too_large"},
+      {"no version", replace(good, "\"v\":1", "\"w\":1"), "version"},
+      {"another version", replace(good, "\"v\":1", "\"v\":2"), "version"},
+      {"version as text", replace(good, "\"v\":1", "\"v\":\"1\""), "version"},
+      {"missing field", replace(good, "\"samples\"", "\"simples\""), "field: 'samples'"},
+      {"wrong type", replace(good, "\"samples\":7", "\"samples\":\"7\""), "field: 'samples'"},
+      {"fraction", replace(good, "\"samples\":7", "\"samples\":7.5"), "field: 'samples'"},
+      {"negative", replace(good, "\"samples\":7", "\"samples\":-7"), "field: 'samples'"},
+      {"zero", replace(good, "\"samples\":7", "\"samples\":0"), "field: 'samples'"},
+      {"huge", replace(good, "\"samples\":7", "\"samples\":99999999999999999999"), "field: 'samples'"},
+      {"accuracy over 1", replace(good, "\"accuracy\":5E-1", "\"accuracy\":1.5"), "field: 'accuracy'"},
+      {"bad id", replace(good, "run-1.r3.abc", "../../x"), "field: 'task'"},
+      {"bad digest", replace(good, std::string(64, 'b'), "xyz"), "field: 'model'"},
+      {"null", replace(good, "\"samples\":7", "\"samples\":null"), "field: 'samples'"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    const auto decoded = decode<Metrics>(row.text);
+    REQUIRE_FALSE(decoded.has_value());
+    CHECK_MESSAGE(decoded.error().what.starts_with(row.expected), decoded.error().what);
+  }
+}
+
+TEST_CASE("wire: lists and maps have limits") {
+  Hello hello{"s", "0.1.0", "x86_64", 4, 1, {}, {}, {}, {}};
+  SUBCASE("labels") {
+    for (int i = 0; i < 33; ++i) {
+      hello.labels["label" + std::to_string(i)] = "x";
+    }
+  }
+  SUBCASE("label text") { hello.labels["a"] = std::string(129, 'x'); }
+  SUBCASE("datasets") { hello.datasets.resize(65, Dataset{"t", 1, 1}); }
+  SUBCASE("models") { hello.models.resize(17, digest('a')); }
+  SUBCASE("tasks") { hello.tasks.resize(65, reference().task); }
+  SUBCASE("cores") { hello.cores = 0; }
+  CHECK_FALSE(decode<Hello>(encode(hello)).has_value());
+}
+
+TEST_CASE("wire: ranges of a grant must be in order and fit 32 bits") {
+  const std::string good = encode(Grant{reference(), digest('a'), {{2, 3}}});
+  CHECK(decode<Grant>(good).has_value());
+  for (const char* bad : {"[[3,2]]", "[[-1,2]]", "[[0]]", "[[0,1,2]]", "[0,1]", "[[0,4294967296]]", "[[\"0\",1]]"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(decode<Grant>(replace(good, "[[2,3]]", bad)).has_value());
+  }
+}
+
+TEST_CASE("wire: a number that JSON cannot carry never makes an unreadable message") {
+  const auto decoded = decode<Progress>(encode(Progress{reference(), "x", 1, 2}));
+  CHECK(decoded.has_value());
+  const std::string text =
+      encode(Metrics{reference(), digest('b'), 7, std::numeric_limits<double>::quiet_NaN(), 0.5, 1.5});
+  CHECK(decode<Metrics>(text).has_value());
+}
