@@ -1,0 +1,89 @@
+#include "model_writer.hpp"
+
+#include <bit>
+#include <cerrno>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace flops::aggregation {
+
+static_assert(std::endian::native == std::endian::little, "values are written as they lie in memory");
+
+ModelWriter::ModelWriter(const ModelFolder& models, const tensor::Layout& layout, std::filesystem::path temporary, Fd fd)
+    : models_(&models), missing_(layout.parameters()), temporary_(std::move(temporary)), fd_(std::move(fd)) {
+  digest_.update(std::as_bytes(std::span(layout.id().bytes())));
+}
+
+ModelWriter::ModelWriter(ModelWriter&& other) noexcept
+    : models_(other.models_),
+      missing_(other.missing_),
+      bytes_(other.bytes_),
+      temporary_(std::exchange(other.temporary_, {})),
+      fd_(std::move(other.fd_)),
+      digest_(std::move(other.digest_)) {}
+
+ModelWriter::~ModelWriter() {
+  if (!temporary_.empty()) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary_, ignored);
+  }
+}
+
+Result<ModelWriter> ModelWriter::open(const ModelFolder& models, const tensor::Layout& layout) {
+  const std::filesystem::path temporary =
+      models.path_of(Digest()).parent_path() / fmt::format("new-{}.part", crypto::base64url(crypto::random_bytes(9)));
+  Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd.valid()) {
+    return fail(errno_error(errno, fmt::format("creating {}", temporary.string())));
+  }
+  ModelWriter writer(models, layout, temporary, std::move(fd));
+  const std::string header = tensor::safetensors_header(layout, {{"format", "flops-edge"}});
+  if (auto written = writer.write(std::as_bytes(std::span(header))); !written) {
+    return fail(written.error());
+  }
+  return writer;
+}
+
+Result<> ModelWriter::write(std::span<const std::byte> bytes) {
+  bytes_ += bytes.size();
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_.get(), bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) {
+      continue;
+    }
+    if (n < 0) {
+      return fail(errno_error(errno, fmt::format("writing the model {}", temporary_.string())));
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Result<> ModelWriter::append(std::span<const float> values) {
+  if (values.size() > missing_) {
+    return fail(ErrorKind::bug, "more values than the layout has");
+  }
+  missing_ -= values.size();
+  digest_.update(std::as_bytes(values));
+  return write(std::as_bytes(values));
+}
+
+Result<NewModel> ModelWriter::finish() {
+  if (missing_ != 0) {
+    return fail(ErrorKind::corrupt, "{} values of the model are missing", missing_);
+  }
+  const Digest digest = digest_.finish();
+  const std::filesystem::path file = models_->path_of(digest);
+  if (::fsync(fd_.get()) != 0 || ::rename(temporary_.c_str(), file.c_str()) != 0) {
+    return fail(errno_error(errno, fmt::format("storing the model {}", file.string())));
+  }
+  temporary_.clear();
+  const Fd folder(::open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid() || ::fsync(folder.get()) != 0) {
+    return fail(errno_error(errno, fmt::format("syncing {}", file.parent_path().string())));
+  }
+  return NewModel{digest, bytes_};
+}
+
+}  // namespace flops::aggregation

@@ -1,0 +1,44 @@
+// The configuration of the managed Mosquitto, as text. Pure.
+//
+// TLS 1.3 only, client certificates required, the certificate's CN is user name and client id, nothing anonymous, one ACL
+// per device by pattern. Queues have no count limit, because Mosquitto drops silently at one: what may be queued is bounded
+// by the protocol itself (commands expire, chunks are granted).
+//
+// mosquitto.conf(5)
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "flops/core/id.hpp"
+
+namespace flops::broker {
+
+struct MosquittoFiles {
+  std::filesystem::path folder;  // holds all of the following
+  [[nodiscard]] std::filesystem::path configuration() const { return folder / "mosquitto.conf"; }
+  [[nodiscard]] std::filesystem::path acl() const { return folder / "acl"; }
+  [[nodiscard]] std::filesystem::path ca() const { return folder / "ca.pem"; }
+  [[nodiscard]] std::filesystem::path crl() const { return folder / "crl.pem"; }
+  [[nodiscard]] std::filesystem::path certificate() const { return folder / "certificate.pem"; }
+  [[nodiscard]] std::filesystem::path key() const { return folder / "key.pem"; }
+  [[nodiscard]] std::filesystem::path log() const { return folder / "mosquitto.log"; }
+};
+
+// Names that are not devices: the coordinator itself, and a read-only account for people who want to look.
+inline constexpr std::string_view coordinator_name = "coordinator";
+inline constexpr std::string_view observer_name = "observer";
+
+struct MosquittoSettings {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 8883;
+  std::string user;  // the account it runs under
+  std::size_t max_packet_bytes = 1U << 20U;
+};
+
+[[nodiscard]] std::string mosquitto_conf(const MosquittoFiles& files, const MosquittoSettings& settings);
+[[nodiscard]] std::string mosquitto_acl(const FleetId& fleet);
+
+}  // namespace flops::broker

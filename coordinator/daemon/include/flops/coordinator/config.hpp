@@ -1,0 +1,51 @@
+// The coordinator's configuration; every key with its default and range is in `flops-coordinator --print-config`.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "flops/core/error.hpp"
+#include "flops/core/id.hpp"
+
+namespace flops::coordinator {
+
+struct Config {
+  std::string fleet = "default";
+  std::string log_level = "info";
+  std::filesystem::path state_folder = "/var/lib/flops-coordinator";
+
+  struct Api {
+    std::string address = "127.0.0.1";
+    std::int64_t port = 8443;
+    std::string public_host;  // empty: the address
+  } api;
+
+  struct Broker {
+    std::string mode = "managed";
+    std::string address = "127.0.0.1";  // managed: where it listens. external: the broker's host
+    std::int64_t port = 8883;
+    std::string public_host;  // what devices connect to; empty: the address
+    std::filesystem::path program = "mosquitto";
+    std::filesystem::path ca, certificate, key;  // external only
+  } broker;
+
+  struct Enrolment {
+    std::chrono::milliseconds certificate_lifetime = std::chrono::hours(24 * 365);
+  } enrolment;
+
+  struct Limits {
+    std::int64_t fleet_chunks = 16;   // granted and not yet arrived, whole fleet
+    std::int64_t device_chunks = 8;   // of one device
+    std::int64_t max_weight = 10'000'000;  // samples one update may claim
+    std::int64_t max_parameters = 200'000'000;
+    std::chrono::milliseconds upload_stall = std::chrono::seconds(30);
+  } limits;
+};
+
+// permanent: everything that is wrong, with file and line.
+[[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
+[[nodiscard]] std::string config_reference();
+
+}  // namespace flops::coordinator

@@ -1,0 +1,296 @@
+#include "api.hpp"
+
+#include <charconv>
+
+#include "api_json.hpp"
+#include "flops/core/version.hpp"
+#include "flops/core/log.hpp"
+#include "flops/crypto/digest.hpp"
+
+namespace flops::coordinator {
+
+namespace json = boost::json;
+using registry::Role;
+
+namespace {
+
+constexpr auto longest_wait = std::chrono::seconds(30);
+constexpr std::size_t max_waiting = 128;
+
+// "/v1/runs/run-1/stop" after "/v1/runs/": "run-1/stop"; nothing when the prefix is another.
+std::optional<std::string> after(const std::string& path, std::string_view prefix) {
+  if (!path.starts_with(prefix)) {
+    return std::nullopt;
+  }
+  return path.substr(prefix.size());
+}
+
+std::int64_t query_number(const http::Request& request, const char* name, std::int64_t fallback) {
+  const auto found = request.query.find(name);
+  std::int64_t value = fallback;
+  if (found != request.query.end()) {
+    const std::string& text = found->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) {
+      return fallback;
+    }
+  }
+  return value;
+}
+
+}  // namespace
+
+Api::Api(Parts parts) : parts_(std::move(parts)), timer_(parts_.loop) {}
+
+void Api::handle(const http::Request& request, http::Reply reply) {
+  if (request.path == "/livez" || request.path == "/readyz") {
+    reply(request.method == "GET" ? health(request.path) : error_response(405, "method", "only GET"));
+    return;
+  }
+  if (request.path == "/v1/ca" && request.method == "GET") {
+    http::Response response;
+    response.content_type = "application/x-pem-file";
+    response.body = parts_.credentials.ca.certificate_pem();
+    reply(std::move(response));
+    return;
+  }
+  if (request.path == "/v1/enrol" && request.method == "POST") {
+    reply(enrol(request));
+    return;
+  }
+  if (request.bearer.empty()) {
+    reply(error_response(401, "unauthenticated", "this needs a token: Authorization: Bearer ..."));
+    return;
+  }
+  auto role = parts_.registry.api_role(crypto::sha256(request.bearer));
+  if (!role) {
+    reply(error_response(role.error()));
+    return;
+  }
+  if (!*role) {
+    log::warn("api", "{} {} from {}: unknown token", request.method, request.path, request.peer);
+    reply(error_response(401, "unauthenticated", "unknown token"));
+    return;
+  }
+  if (request.method == "GET" && request.query.contains("wait") && wait_for_run(request, reply)) {
+    return;
+  }
+  reply(route(request, **role));
+}
+
+http::Response Api::route(const http::Request& request, Role role) {
+  const bool get = request.method == "GET";
+  const bool post = request.method == "POST";
+  if (!get && !post) {
+    return error_response(405, "method", "only GET and POST");
+  }
+  if (post && role == Role::viewer) {
+    return error_response(403, "denied", "this needs the role operator");
+  }
+  const std::string& path = request.path;
+  if (path == "/v1/tokens") {
+    if (role == Role::viewer) {
+      return error_response(403, "denied", "this needs the role operator");
+    }
+    return post ? make_token(request) : list_tokens();
+  }
+  if (path == "/v1/runs") {
+    return post ? start_run(request) : list_runs();
+  }
+  if (const auto rest = after(path, "/v1/runs/")) {
+    if (post && rest->ends_with("/stop")) {
+      return stop_run(rest->substr(0, rest->size() - 5));
+    }
+    auto run = RunId::parse(*rest);
+    return get && run ? show_run(*run) : error_response(404, "not_found", "there is no such run");
+  }
+  if (!get) {
+    return error_response(404, "not_found", fmt::format("there is no POST {}", path));
+  }
+  if (path == "/v1/devices") {
+    json::array devices;
+    for (const auto& [id, device] : parts_.fleet.devices()) {
+      devices.emplace_back(device_json(device));
+    }
+    return json_response(200, {{"devices", std::move(devices)}});
+  }
+  if (const auto rest = after(path, "/v1/devices/")) {
+    return device(*rest);
+  }
+  if (path == "/v1/models") {
+    return list_models();
+  }
+  if (const auto rest = after(path, "/v1/models/")) {
+    return get_model(*rest);
+  }
+  return error_response(404, "not_found", fmt::format("there is no {}", path));
+}
+
+http::Response Api::health(const std::string& path) const {
+  const std::string problem = path == "/readyz" ? parts_.not_ready() : std::string();
+  return json_response(problem.empty() ? 200 : 503,
+                       {{"status", problem.empty() ? "ok" : "not ready"}, {"reason", problem}, {"version", version}});
+}
+
+http::Response Api::device(const std::string& text) {
+  auto id = DeviceId::parse(text);
+  const Device* found = id ? parts_.fleet.find(*id) : nullptr;
+  return found != nullptr ? json_response(200, device_json(*found))
+                          : error_response(404, "not_found", "there is no such device");
+}
+
+http::Response Api::start_run(const http::Request& request) {
+  auto spec = rounds::parse_run_spec(request.body);
+  if (!spec) {
+    return error_response(spec.error());
+  }
+  auto run = parts_.runs.start(*spec);
+  if (!run) {
+    return error_response(run.error());
+  }
+  http::Response response = show_run(*run);
+  if (response.status == 200) {
+    response.status = 201;
+  }
+  return response;
+}
+
+http::Response Api::stop_run(const std::string& text) {
+  auto id = RunId::parse(text);
+  auto known = id ? parts_.registry.run(*id) : Result<std::optional<registry::RunRow>>(std::nullopt);
+  if (!known) {
+    return error_response(known.error());
+  }
+  if (!*known) {
+    return error_response(404, "not_found", "there is no such run");
+  }
+  if (auto stopped = parts_.runs.stop(*id); !stopped) {
+    return error_response(stopped.error());
+  }
+  return show_run(*id);
+}
+
+http::Response Api::list_runs() {
+  auto runs = parts_.registry.runs();
+  if (!runs) {
+    return error_response(runs.error());
+  }
+  json::array out;
+  for (const registry::RunRow& run : *runs) {
+    auto rounds = parts_.registry.rounds_of(run.state.id);
+    if (!rounds) {
+      return error_response(rounds.error());
+    }
+    out.emplace_back(run_json(run, *rounds));
+  }
+  return json_response(200, {{"runs", std::move(out)}});
+}
+
+http::Response Api::show_run(const RunId& id) {
+  auto run = parts_.registry.run(id);
+  if (!run) {
+    return error_response(run.error());
+  }
+  if (!*run) {
+    return error_response(404, "not_found", fmt::format("there is no run '{}'", id));
+  }
+  auto rounds = parts_.registry.rounds_of(id);
+  if (!rounds) {
+    return error_response(rounds.error());
+  }
+  json::object out = run_json(**run, *rounds);
+  json::array list;
+  for (const registry::RoundRow& round : *rounds) {
+    list.emplace_back(round_json(round));
+  }
+  out["rounds"] = std::move(list);
+  out["spec"] = json::parse(rounds::to_json((*run)->state.spec));
+  return json_response(200, out);
+}
+
+http::Response Api::list_models() {
+  auto models = parts_.registry.models();
+  if (!models) {
+    return error_response(models.error());
+  }
+  json::array out;
+  for (const registry::ModelRow& model : *models) {
+    json::object row = model_json(model);
+    row["accuracy"] = nullptr;
+    row["loss"] = nullptr;
+    if (auto rounds = parts_.registry.rounds_of(model.run)) {
+      for (const registry::RoundRow& round : *rounds) {
+        if (round.round == model.round && round.accuracy) {
+          row["accuracy"] = *round.accuracy;
+          row["loss"] = round.loss ? json::value(*round.loss) : json::value(nullptr);
+        }
+      }
+    }
+    out.emplace_back(std::move(row));
+  }
+  return json_response(200, {{"models", std::move(out)}});
+}
+
+http::Response Api::get_model(const std::string& text) {
+  auto digest = Digest::from_hex(text);
+  std::error_code error;
+  if (!digest || !std::filesystem::exists(parts_.models.path_of(*digest), error)) {
+    return error_response(404, "not_found", "there is no such model");
+  }
+  http::Response response;
+  response.content_type = "application/octet-stream";
+  response.file = parts_.models.path_of(*digest);
+  response.headers["Content-Disposition"] = fmt::format("attachment; filename=\"{}.safetensors\"", digest->short_hex());
+  return response;
+}
+
+// True when the answer waits for a change of the run.
+bool Api::wait_for_run(const http::Request& request, http::Reply& reply) {
+  const auto rest = after(request.path, "/v1/runs/");
+  auto id = RunId::parse(rest.value_or(""));
+  if (!rest || !id || waiting_.size() >= max_waiting) {
+    return false;
+  }
+  const std::int64_t revision = query_number(request, "after", 0);
+  const std::chrono::seconds wait(std::clamp<std::int64_t>(query_number(request, "wait", 0), 0, longest_wait.count()));
+  auto run = parts_.registry.run(*id);
+  if (!run || !*run || (*run)->revision > revision || wait.count() == 0) {
+    return false;
+  }
+  waiting_.push_back({*id, revision, parts_.clock.steady() + wait, std::move(reply)});
+  arm();
+  return true;
+}
+
+void Api::changed() {
+  for (auto place = waiting_.begin(); place != waiting_.end();) {
+    auto run = parts_.registry.run(place->run);
+    const bool fresh = !run || !*run || (*run)->revision > place->after;
+    if (fresh || parts_.clock.steady() >= place->until) {
+      place->reply(show_run(place->run));
+      place = waiting_.erase(place);
+    } else {
+      ++place;
+    }
+  }
+}
+
+void Api::arm() {
+  timer_.expires_after(std::chrono::seconds(1));
+  timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (cancelled) {
+      return;
+    }
+    changed();
+    if (!waiting_.empty()) {
+      arm();
+    }
+  });
+}
+
+void Api::stop() {
+  timer_.cancel();
+  waiting_.clear();
+}
+
+}  // namespace flops::coordinator

@@ -1,0 +1,69 @@
+// The HTTPS API: routes, roles, JSON. docs/protocol.md lists every request.
+#pragma once
+
+#include <list>
+#include <string>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "credentials.hpp"
+#include "fleet.hpp"
+#include "flops/http/server.hpp"
+#include "run_controller.hpp"
+
+namespace flops::coordinator {
+
+struct BrokerEndpoint {
+  std::string host;  // as devices reach it
+  std::uint16_t port = 0;
+};
+
+class Api {
+ public:
+  struct Parts {
+    boost::asio::any_io_executor loop;
+    const Config& config;
+    const Clock& clock;
+    registry::Registry& registry;
+    Fleet& fleet;
+    RunController& runs;
+    const Credentials& credentials;
+    BrokerEndpoint broker;
+    aggregation::ModelFolder models;
+    std::function<std::string()> not_ready;  // why, or empty
+  };
+  explicit Api(Parts parts);
+
+  void handle(const http::Request& request, http::Reply reply);
+  // Something about a run changed: answers requests that wait for that.
+  void changed();
+  void stop();
+
+ private:
+  struct Waiting {
+    RunId run;
+    std::int64_t after;
+    SteadyTime until;
+    http::Reply reply;
+  };
+  [[nodiscard]] http::Response health(const std::string& path) const;
+  [[nodiscard]] http::Response enrol(const http::Request& request);
+  [[nodiscard]] http::Response route(const http::Request& request, registry::Role role);
+  [[nodiscard]] http::Response make_token(const http::Request& request);
+  [[nodiscard]] http::Response list_tokens();
+  [[nodiscard]] http::Response device(const std::string& id);
+  [[nodiscard]] http::Response start_run(const http::Request& request);
+  [[nodiscard]] http::Response stop_run(const std::string& id);
+  [[nodiscard]] http::Response list_runs();
+  [[nodiscard]] http::Response show_run(const RunId& run);
+  [[nodiscard]] http::Response list_models();
+  [[nodiscard]] http::Response get_model(const std::string& digest);
+  [[nodiscard]] bool wait_for_run(const http::Request& request, http::Reply& reply);
+  void arm();
+
+  Parts parts_;
+  std::list<Waiting> waiting_;
+  boost::asio::steady_timer timer_;
+};
+
+}  // namespace flops::coordinator

@@ -1,0 +1,167 @@
+// Tokens and enrolment.
+#include <algorithm>
+
+#include "api.hpp"
+#include "api_json.hpp"
+#include "flops/broker/mosquitto_config.hpp"
+#include "flops/core/log.hpp"
+#include "flops/core/version.hpp"
+#include "flops/crypto/enrolment_token.hpp"
+
+namespace flops::coordinator {
+
+namespace json = boost::json;
+using registry::Registry;
+
+namespace {
+
+constexpr std::size_t max_enrolment_body = 16U * 1024U;
+
+Result<json::object> parse_body(const std::string& body) {
+  json::parse_options options;
+  options.max_depth = 4;
+  json::error_code error;
+  json::value value = json::parse(body, error, {}, options);
+  if (error || !value.is_object()) {
+    return fail(ErrorKind::permanent, "the body must be a JSON object");
+  }
+  return std::move(value.get_object());
+}
+
+std::string text_field(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  const auto* string = value != nullptr ? value->if_string() : nullptr;
+  return string != nullptr ? std::string(string->data(), string->size()) : std::string();
+}
+
+Result<std::int64_t> integer_field(const json::object& object, std::string_view name, std::int64_t fallback,
+                                   std::int64_t min, std::int64_t max) {
+  const auto* value = object.if_contains(name);
+  if (value == nullptr) {
+    return fallback;
+  }
+  const auto* number = value->if_int64();
+  if (number == nullptr || *number < min || *number > max) {
+    return fail(ErrorKind::permanent, "'{}': expected an integer from {} to {}", name, min, max);
+  }
+  return *number;
+}
+
+http::Response refusal(Registry::Enrolment outcome, const DeviceId& device) {
+  switch (outcome) {
+    case Registry::Enrolment::token_used:
+      return error_response(403, "token_used", "the token has been used up; ask for a new one (flopsctl token create)");
+    case Registry::Enrolment::token_expired:
+      return error_response(403, "token_expired", "the token has expired; ask for a new one (flopsctl token create)");
+    case Registry::Enrolment::device_exists:
+      return error_response(409, "device_exists",
+                            fmt::format("the id '{}' belongs to a device with another key; choose another id", device));
+    default:
+      return error_response(403, "token_unknown", "the coordinator does not know this token");
+  }
+}
+
+}  // namespace
+
+http::Response Api::make_token(const http::Request& request) {
+  auto body = parse_body(request.body.empty() ? "{}" : request.body);
+  if (!body) {
+    return error_response(body.error());
+  }
+  auto uses = integer_field(*body, "uses", 1, 1, 1'000'000);
+  auto expires = integer_field(*body, "expires_seconds", 86'400, 60, 365LL * 86'400);
+  if (!uses || !expires) {
+    return error_response(uses ? expires.error() : uses.error());
+  }
+  const auto token = crypto::EnrolmentToken::generate(parts_.credentials.ca.fingerprint());
+  const std::int64_t expires_at = unix_ms(parts_.clock.wall()) + *expires * 1000;
+  auto id = parts_.registry.add_enrolment_token(token.secret_digest(), *uses, expires_at,
+                                                text_field(*body, "note").substr(0, 256));
+  if (!id) {
+    return error_response(id.error());
+  }
+  return json_response(
+      201, {{"id", *id}, {"token", token.text()}, {"uses", *uses}, {"expires_at", iso8601(expires_at)}});
+}
+
+http::Response Api::list_tokens() {
+  auto rows = parts_.registry.enrolment_tokens();
+  if (!rows) {
+    return error_response(rows.error());
+  }
+  json::array tokens;
+  for (const auto& row : *rows) {
+    tokens.emplace_back(json::object{{"id", row.id},
+                                     {"note", row.note},
+                                     {"uses_left", row.uses_left},
+                                     {"expires_at", iso8601(row.expires_at)},
+                                     {"created_at", iso8601(row.created_at)}});
+  }
+  return json_response(200, {{"tokens", std::move(tokens)}});
+}
+
+http::Response Api::enrol(const http::Request& request) {
+  if (request.body.size() > max_enrolment_body) {
+    return error_response(413, "too_large", "an enrolment request has at most 16 KiB");
+  }
+  auto body = parse_body(request.body);
+  if (!body) {
+    return error_response(body.error());
+  }
+  const auto* spoken = body->if_contains("v");
+  if (spoken == nullptr || !spoken->is_int64() || spoken->get_int64() != protocol_version) {
+    return error_response(400, "bad_request", fmt::format("'v' must be {}", protocol_version));
+  }
+  auto device = DeviceId::parse(text_field(*body, "device"));
+  if (!device) {
+    return error_response(400, "bad_request", device.error().what);
+  }
+  if (device->str() == broker::coordinator_name || device->str() == broker::observer_name) {
+    return error_response(400, "bad_request", fmt::format("the id '{}' is reserved", *device));
+  }
+  auto token = crypto::EnrolmentToken::parse(text_field(*body, "token"));
+  if (!token) {
+    return error_response(403, "token_unknown", token.error().what);
+  }
+  const std::string csr_pem = text_field(*body, "csr");
+  auto csr = crypto::read_csr(csr_pem);
+  if (!csr) {
+    return error_response(400, "bad_csr", csr.error().what);
+  }
+  if (csr->common_name != device->str()) {
+    return error_response(400, "bad_csr", fmt::format("the request is for '{}', not for '{}'", csr->common_name, *device));
+  }
+  std::string certificate;
+  auto outcome = parts_.registry.enrol(
+      token->secret_digest(), *device, csr->public_key_digest, [&]() -> Result<Registry::Issued> {
+        crypto::IssueRequest issue;
+        issue.common_name = device->str();
+        issue.lifetime =
+            std::chrono::duration_cast<std::chrono::seconds>(parts_.config.enrolment.certificate_lifetime);
+        auto issued = parts_.credentials.ca.issue(csr_pem, issue);
+        auto info = issued ? crypto::read_certificate(*issued) : Result<crypto::CertificateInfo>(fail(issued.error()));
+        if (!info) {
+          return fail(info.error());
+        }
+        certificate = *std::move(issued);
+        return Registry::Issued{info->serial, info->not_after};
+      });
+  if (!outcome) {
+    log::error("enrolment", "{}: {}", *device, outcome.error().what);
+    return error_response(outcome.error());
+  }
+  if (*outcome != Registry::Enrolment::done) {
+    log::warn("enrolment", "refused {} from {}", *device, request.peer);
+    return refusal(*outcome, *device);
+  }
+  parts_.fleet.added(*device);
+  return json_response(
+      200, {{"v", protocol_version},
+            {"device", device->str()},
+            {"fleet", parts_.config.fleet},
+            {"certificate", certificate},
+            {"ca", parts_.credentials.ca.certificate_pem()},
+            {"broker", json::object{{"host", parts_.broker.host}, {"port", parts_.broker.port}}}});
+}
+
+}  // namespace flops::coordinator

@@ -1,0 +1,137 @@
+#include "api_json.hpp"
+
+#include <cmath>
+
+namespace flops::coordinator {
+
+namespace json = boost::json;
+
+namespace {
+
+json::value number_or_null(const std::optional<double>& number) {
+  return number && std::isfinite(*number) ? json::value(*number) : json::value(nullptr);
+}
+
+json::value time_or_null(std::int64_t ms) { return ms > 0 ? json::value(iso8601(ms)) : json::value(nullptr); }
+
+json::value digest_or_null(const Digest& digest) {
+  return digest.empty() ? json::value(nullptr) : json::value(digest.hex());
+}
+
+}  // namespace
+
+json::object device_json(const Device& device) {
+  json::object labels;
+  json::array datasets;
+  json::object out{{"id", device.row.id.str()},
+                   {"state", device.row.state},
+                   {"online", device.state.online},
+                   {"last_seen", time_or_null(device.row.last_seen)},
+                   {"enrolled_at", time_or_null(device.row.enrolled_at)},
+                   {"certificate_not_after", time_or_null(device.row.certificate_not_after * 1000)},
+                   {"activity", device.state.activity},
+                   {"task", device.state.task},
+                   {"load", device.state.load},
+                   {"temperature", device.state.temperature},
+                   {"battery_percent", device.state.battery_percent}};
+  if (const auto& hello = device.row.hello) {
+    for (const auto& [key, value] : hello->labels) {
+      labels[key] = value;
+    }
+    for (const wire::Dataset& dataset : hello->datasets) {
+      datasets.emplace_back(json::object{{"tag", dataset.tag},
+                                         {"train_samples", dataset.train_samples},
+                                         {"test_samples", dataset.test_samples}});
+    }
+    out["agent_version"] = hello->agent_version;
+    out["architecture"] = hello->architecture;
+    out["cores"] = hello->cores;
+    out["memory_bytes"] = hello->memory_bytes;
+  }
+  out["labels"] = std::move(labels);
+  out["datasets"] = std::move(datasets);
+  return out;
+}
+
+json::object round_json(const registry::RoundRow& round) {
+  return {{"round", round.round},
+          {"state", round.state},
+          {"accuracy", number_or_null(round.accuracy)},
+          {"loss", number_or_null(round.loss)},
+          {"accuracy_min", number_or_null(round.accuracy_min)},
+          {"accuracy_max", number_or_null(round.accuracy_max)},
+          {"evaluated_samples", round.evaluated_samples},
+          {"participants", round.participants},
+          {"rejected", round.rejected},
+          {"bytes_up", round.bytes_up},
+          {"bytes_down", round.bytes_down},
+          {"seconds", round.seconds},
+          {"train_seconds_max", round.train_seconds_max},
+          {"train_loss", number_or_null(round.train_loss)},
+          {"model_digest", digest_or_null(round.model)}};
+}
+
+json::object run_json(const registry::RunRow& run, const std::vector<registry::RoundRow>& rounds) {
+  std::uint64_t up = 0;
+  std::uint64_t down = 0;
+  std::optional<double> accuracy;
+  std::optional<double> loss;
+  for (const registry::RoundRow& round : rounds) {
+    up += round.bytes_up;
+    down += round.bytes_down;
+    if (round.accuracy) {
+      accuracy = round.accuracy;
+      loss = round.loss;
+    }
+  }
+  const rounds::RunState& state = run.state;
+  const std::string_view phase =
+      state.phase == rounds::Phase::fitting || state.phase == rounds::Phase::aggregating ? "running"
+                                                                                         : to_string(state.phase);
+  return {{"id", state.id.str()},
+          {"revision", run.revision},
+          {"state", phase},
+          {"reason", state.reason},
+          {"model_name", state.spec.model},
+          {"data", state.spec.data},
+          {"round", state.round},
+          {"rounds_total", state.spec.rounds},
+          {"created_at", time_or_null(run.created_at)},
+          {"finished_at", time_or_null(run.finished_at)},
+          {"accuracy", number_or_null(accuracy)},
+          {"loss", number_or_null(loss)},
+          {"model_digest", digest_or_null(state.model)},
+          {"parameters", run.parameters},
+          {"bytes_up", up},
+          {"bytes_down", down}};
+}
+
+json::object model_json(const registry::ModelRow& model) {
+  return {{"digest", model.digest.hex()},     {"run", model.run.str()},
+          {"round", model.round},             {"layout", model.layout.hex()},
+          {"parameters", model.parameters},   {"bytes", model.bytes},
+          {"created_at", time_or_null(model.created_at)}};
+}
+
+http::Response json_response(int status, const json::object& body) {
+  http::Response response;
+  response.status = status;
+  response.body = json::serialize(body) + "\n";
+  return response;
+}
+
+http::Response error_response(int status, std::string_view code, std::string_view message) {
+  return json_response(status, {{"error", json::object{{"code", code}, {"message", message}}}});
+}
+
+http::Response error_response(const Error& error) {
+  switch (error.kind) {
+    case ErrorKind::transient:
+    case ErrorKind::resource: return error_response(503, "unavailable", error.what);
+    case ErrorKind::denied: return error_response(403, "denied", error.what);
+    case ErrorKind::permanent: return error_response(400, "bad_request", error.what);
+    default: return error_response(500, "internal", error.what);
+  }
+}
+
+}  // namespace flops::coordinator

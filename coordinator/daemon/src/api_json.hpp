@@ -1,0 +1,25 @@
+// Records as the JSON of the API.
+#pragma once
+
+#include <string>
+
+#include <boost/json.hpp>
+
+#include "fleet.hpp"
+#include "flops/http/server.hpp"
+#include "flops/registry/registry.hpp"
+
+namespace flops::coordinator {
+
+[[nodiscard]] boost::json::object device_json(const Device& device);
+[[nodiscard]] boost::json::object round_json(const registry::RoundRow& round);
+// `rounds` gives the totals and the newest metrics.
+[[nodiscard]] boost::json::object run_json(const registry::RunRow& run, const std::vector<registry::RoundRow>& rounds);
+[[nodiscard]] boost::json::object model_json(const registry::ModelRow& model);
+
+[[nodiscard]] http::Response json_response(int status, const boost::json::object& body);
+[[nodiscard]] http::Response error_response(int status, std::string_view code, std::string_view message);
+// The status that fits the kind of error.
+[[nodiscard]] http::Response error_response(const Error& error);
+
+}  // namespace flops::coordinator

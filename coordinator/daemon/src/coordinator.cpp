@@ -1,0 +1,358 @@
+#include "flops/coordinator/coordinator.hpp"
+
+#include <optional>
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/json.hpp>
+
+#include "api.hpp"
+#include "credentials.hpp"
+#include "flops/broker/managed_broker.hpp"
+#include "flops/broker/mosquitto_config.hpp"
+#include "flops/core/file.hpp"
+#include "flops/core/log.hpp"
+#include "flops/core/version.hpp"
+#include "flops/crypto/digest.hpp"
+#include "inbox.hpp"
+#include "run_controller.hpp"
+#include "state_lock.hpp"
+
+namespace flops::coordinator {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto status_interval = 30s;
+
+std::string user_name() {
+  const passwd* entry = ::getpwuid(::geteuid());
+  return entry != nullptr ? entry->pw_name : "";
+}
+
+class Running final : public Coordinator {
+ public:
+  Running(boost::asio::any_io_executor loop, Config config, FleetId fleet, Fd lock, registry::Registry registry,
+          blob::FileStore blobs, Credentials credentials)
+      : loop_(loop),
+        config_(std::move(config)),
+        lock_(std::move(lock)),
+        registry_(std::move(registry)),
+        blobs_(std::move(blobs)),
+        credentials_(std::move(credentials)),
+        models_(config_.state_folder / "models"),
+        fleet_(registry_),
+        link_(loop, wire::Topics(fleet)),
+        publisher_(link_, blobs_),
+        worker_(loop),
+        runs_({config_, clock_, registry_, fleet_, link_, blobs_, models_, publisher_, worker_},
+              [this] { runs_changed(); }),
+        inbox_(link_.topics(), fleet_, runs_, [this] { presence_changed(); }),
+        ticker_(loop),
+        started_(clock_.steady()) {}
+
+  Result<> begin();
+  void stop(std::function<void()> done) override;
+
+ private:
+  Result<> begin_broker();
+  Result<> begin_managed_broker();
+  Result<std::uint16_t> lasting_port(std::string_view key, std::int64_t wanted, const std::string& address);
+  Result<> begin_api();
+  Result<> begin_link();
+  Result<> write_endpoints();
+  Result<> make_admin_token();
+  void tick();
+  void runs_changed();
+  void presence_changed();
+  void publish_status(bool online);
+  [[nodiscard]] std::string not_ready() const;
+
+  boost::asio::any_io_executor loop_;
+  Config config_;
+  SystemClock clock_;
+  Fd lock_;
+  registry::Registry registry_;
+  blob::FileStore blobs_;
+  Credentials credentials_;
+  aggregation::ModelFolder models_;
+  Fleet fleet_;
+  Link link_;
+  Publisher publisher_;
+  Worker worker_;
+  RunController runs_;
+  Inbox inbox_;
+  boost::asio::steady_timer ticker_;
+  SteadyTime started_;
+  SteadyTime status_published_{};
+  BrokerEndpoint broker_endpoint_;
+  std::unique_ptr<broker::ManagedBroker> broker_;
+  std::unique_ptr<Api> api_;
+  std::unique_ptr<http::Server> server_;
+};
+
+// A port of 0 means any free one, but the same at every start: devices remember it.
+Result<std::uint16_t> Running::lasting_port(std::string_view key, std::int64_t wanted, const std::string& address) {
+  if (wanted != 0) {
+    return static_cast<std::uint16_t>(wanted);
+  }
+  auto stored = registry_.meta(key);
+  if (!stored) {
+    return fail(stored.error());
+  }
+  if (*stored) {
+    return static_cast<std::uint16_t>(std::atoi((*stored)->c_str()));
+  }
+  auto port = broker::free_port(address);
+  if (port) {
+    if (auto saved = registry_.set_meta(key, std::to_string(*port)); !saved) {
+      return fail(saved.error());
+    }
+  }
+  return port;
+}
+
+Result<> Running::begin_managed_broker() {
+  auto port = lasting_port("broker.port", config_.broker.port, config_.broker.address);
+  if (!port) {
+    return fail(port.error(), "choosing the broker's port");
+  }
+  const broker::MosquittoFiles files{config_.state_folder / "broker"};
+  if (auto made = make_folder(files.folder, 0700); !made) {
+    return made;
+  }
+  auto crl = credentials_.ca.revocation_list({}, 1);
+  if (!crl) {
+    return fail(crl.error());
+  }
+  const broker::MosquittoSettings settings{config_.broker.address, *port, user_name(), 1U << 20U};
+  auto fleet = FleetId::parse(config_.fleet);
+  const std::pair<std::filesystem::path, std::string> contents[] = {
+      {files.ca(), credentials_.ca.certificate_pem()},
+      {files.crl(), *crl},
+      {files.certificate(), credentials_.server_certificate},
+      {files.key(), credentials_.server_key},
+      {files.acl(), broker::mosquitto_acl(*fleet)},
+      {files.configuration(), broker::mosquitto_conf(files, settings)},
+  };
+  for (const auto& [file, content] : contents) {
+    if (auto written = replace_file(file, content, 0600); !written) {
+      return written;
+    }
+  }
+  const bool bare = config_.broker.program == "mosquitto";
+  auto started = broker::ManagedBroker::start(
+      loop_, {bare && std::filesystem::exists("/usr/sbin/mosquitto") ? "/usr/sbin/mosquitto" : config_.broker.program,
+              files.configuration(), files.log()});
+  if (!started) {
+    return fail(started.error());
+  }
+  broker_ = *std::move(started);
+  broker_endpoint_.port = *port;
+  return {};
+}
+
+Result<> Running::begin_broker() {
+  broker_endpoint_ = {config_.broker.public_host.empty() ? config_.broker.address : config_.broker.public_host,
+                      static_cast<std::uint16_t>(config_.broker.port)};
+  if (config_.broker.mode == "managed") {
+    return begin_managed_broker();
+  }
+  return {};
+}
+
+Result<> Running::begin_link() {
+  const bool managed = config_.broker.mode == "managed";
+  const auto own = config_.state_folder / broker::coordinator_name;
+  mqtt::Options options;
+  options.host = config_.broker.address == "0.0.0.0" ? "127.0.0.1" : config_.broker.address;
+  options.port = broker_endpoint_.port;
+  options.client_id = broker::coordinator_name;
+  options.ca_file = managed ? config_.state_folder / "ca.pem" : config_.broker.ca;
+  options.certificate_file = managed ? own / "certificate.pem" : config_.broker.certificate;
+  options.key_file = managed ? own / "key.pem" : config_.broker.key;
+  options.session_expiry = 1h;
+  options.mailbox_bytes = 2U << 20U;
+  options.will = mqtt::Will{link_.topics().status(), wire::encode(wire::CoordinatorStatus{.version = std::string(version)}), true};
+  return link_.open(std::move(options), {[this] {
+                                           publish_status(true);
+                                           runs_.connected();
+                                         },
+                                         [this](const mqtt::Message& message) { inbox_.on_message(message); }});
+}
+
+Result<> Running::begin_api() {
+  auto port = lasting_port("api.port", config_.api.port, config_.api.address);
+  if (!port) {
+    return fail(port.error(), "choosing the API's port");
+  }
+  api_ = std::make_unique<Api>(Api::Parts{loop_, config_, clock_, registry_, fleet_, runs_, credentials_,
+                                          broker_endpoint_, models_, [this] { return not_ready(); }});
+  http::ServerOptions options;
+  options.address = config_.api.address;
+  options.port = *port;
+  options.certificate_pem = credentials_.server_certificate;
+  options.key_pem = credentials_.server_key;
+  auto server = http::Server::start(loop_, std::move(options), [this](const http::Request& request, http::Reply reply) {
+    api_->handle(request, std::move(reply));
+  });
+  if (!server) {
+    return fail(server.error(), fmt::format("serving the API on {}:{}", config_.api.address, *port));
+  }
+  server_ = *std::move(server);
+  return {};
+}
+
+// For the person (or script) who set port = 0.
+Result<> Running::write_endpoints() {
+  const std::string host = config_.api.public_host.empty()
+                               ? (config_.api.address == "0.0.0.0" ? "127.0.0.1" : config_.api.address)
+                               : config_.api.public_host;
+  const boost::json::object endpoints{{"api", fmt::format("https://{}:{}", host, server_->port())},
+                                      {"broker_host", broker_endpoint_.host},
+                                      {"broker_port", broker_endpoint_.port},
+                                      {"broker_pid", broker_ ? broker_->pid() : -1}};
+  return replace_file(config_.state_folder / "endpoints.json", boost::json::serialize(endpoints) + "\n");
+}
+
+Result<> Running::make_admin_token() {
+  const auto file = config_.state_folder / "admin.token";
+  if (std::filesystem::exists(file)) {
+    return {};
+  }
+  const std::string token = crypto::base64url(crypto::random_bytes(32));
+  // Stored in the registry first: a token nobody has is harmless, a file that does not work is not.
+  if (auto added = registry_.add_api_token(crypto::sha256(token), registry::Role::admin, "admin"); !added) {
+    return added;
+  }
+  return replace_file(file, token + "\n", 0600);
+}
+
+Result<> Running::begin() {
+  if (auto made = make_admin_token(); !made) {
+    return made;
+  }
+  if (auto loaded = fleet_.load(); !loaded) {
+    return loaded;
+  }
+  if (auto begun = begin_broker(); !begun) {
+    return begun;
+  }
+  if (auto begun = begin_api(); !begun) {
+    return begun;
+  }
+  if (auto begun = begin_link(); !begun) {
+    return begun;
+  }
+  if (auto written = write_endpoints(); !written) {
+    return written;
+  }
+  if (auto resumed = runs_.resume(); !resumed) {
+    return resumed;
+  }
+  tick();
+  log::info("coordinator", "fleet {}: API on port {}, broker on port {}", config_.fleet, server_->port(),
+            broker_endpoint_.port);
+  return {};
+}
+
+void Running::tick() {
+  runs_.tick();
+  if (clock_.steady() - status_published_ >= status_interval) {
+    publish_status(true);
+  }
+  ticker_.expires_after(1s);
+  ticker_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled) {
+      tick();
+    }
+  });
+}
+
+void Running::runs_changed() {
+  if (api_) {
+    api_->changed();
+  }
+}
+
+void Running::presence_changed() {
+  runs_.fleet_changed();
+  publish_status(true);
+}
+
+void Running::publish_status(bool online) {
+  if (!link_.ready()) {
+    return;
+  }
+  status_published_ = clock_.steady();
+  wire::CoordinatorStatus status;
+  status.online = online;
+  status.version = version;
+  status.uptime_seconds = std::chrono::duration_cast<std::chrono::seconds>(status_published_ - started_).count();
+  status.runs_active = runs_.active_runs();
+  status.devices_online = fleet_.online();
+  link_.publish(link_.topics().status(), wire::encode(status), {.qos = 1, .retain = true});
+}
+
+std::string Running::not_ready() const {
+  if (broker_ && !broker_->problem().empty()) {
+    return broker_->problem();
+  }
+  return link_.ready() ? "" : link_.problem();
+}
+
+void Running::stop(std::function<void()> done) {
+  ticker_.cancel();
+  api_->stop();
+  server_->stop();
+  publish_status(false);
+  link_.close([this, done = std::move(done)] {
+    worker_.stop();
+    if (broker_) {
+      broker_->stop(done);
+    } else {
+      done();
+    }
+  });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Coordinator>> Coordinator::start(boost::asio::any_io_executor loop, Config config) {
+  auto fleet = FleetId::parse(config.fleet);
+  if (!fleet) {
+    return fail(fleet.error());
+  }
+  for (const auto& folder : {config.state_folder, config.state_folder / "models"}) {
+    if (auto made = make_folder(folder, 0700); !made) {
+      return fail(made.error(), "state.folder");
+    }
+  }
+  auto lock = lock_state(config.state_folder);
+  if (!lock) {
+    return fail(lock.error());
+  }
+  static const SystemClock clock;
+  auto registry = registry::Registry::open(config.state_folder / "coordinator.db", clock);
+  if (!registry) {
+    return fail(registry.error());
+  }
+  auto blobs = blob::FileStore::open(config.state_folder / "blobs");
+  if (!blobs) {
+    return fail(blobs.error());
+  }
+  auto credentials = load_or_make_credentials(config);
+  if (!credentials) {
+    return fail(credentials.error());
+  }
+  auto running = std::make_unique<Running>(loop, std::move(config), *fleet, *std::move(lock), *std::move(registry),
+                                           *std::move(blobs), *std::move(credentials));
+  if (auto begun = running->begin(); !begun) {
+    return fail(begun.error());
+  }
+  return running;
+}
+
+}  // namespace flops::coordinator

@@ -1,0 +1,133 @@
+#include "credentials.hpp"
+
+#include <chrono>
+
+#include <unistd.h>
+
+#include "flops/broker/mosquitto_config.hpp"
+#include "flops/core/file.hpp"
+#include "flops/core/log.hpp"
+
+namespace flops::coordinator {
+namespace {
+
+constexpr auto server_lifetime = std::chrono::hours(24 * 397);
+constexpr unsigned secret_mode = 0600;
+
+Result<crypto::CertificateAuthority> load_or_make_ca(const Config& config) {
+  const auto certificate_file = config.state_folder / "ca.pem";
+  const auto key_file = config.state_folder / "ca.key";
+  if (std::filesystem::exists(certificate_file)) {
+    auto certificate = read_file(certificate_file);
+    auto key = read_file(key_file);
+    if (!certificate || !key) {
+      return fail(certificate ? key.error() : certificate.error(), "reading the CA");
+    }
+    return crypto::CertificateAuthority::load(*certificate, *key);
+  }
+  auto ca = crypto::CertificateAuthority::create(fmt::format("FLOps Edge CA {}", config.fleet));
+  if (!ca) {
+    return fail(ca.error(), "making the CA");
+  }
+  auto key = ca->key_pem();
+  if (!key) {
+    return fail(key.error());
+  }
+  // The key first: a certificate without its key would be taken for a complete CA at the next start.
+  if (auto written = replace_file(key_file, *key, secret_mode); !written) {
+    return fail(written.error());
+  }
+  if (auto written = replace_file(certificate_file, ca->certificate_pem()); !written) {
+    return fail(written.error());
+  }
+  log::info("ca", "made the CA of fleet {}", config.fleet);
+  return ca;
+}
+
+bool still_good(const std::filesystem::path& file) {
+  auto pem = read_file(file);
+  if (!pem) {
+    return false;
+  }
+  auto info = crypto::read_certificate(*pem);
+  const auto now = std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::system_clock::now().time_since_epoch()).count();
+  return info && info->not_after - now > (info->not_after - info->not_before) / 3;
+}
+
+Result<> ensure_certificate(const crypto::CertificateAuthority& ca, const std::filesystem::path& certificate_file,
+                            const std::filesystem::path& key_file, const crypto::IssueRequest& request) {
+  if (still_good(certificate_file) && std::filesystem::exists(key_file)) {
+    return {};
+  }
+  auto key = crypto::PrivateKey::generate();
+  if (!key) {
+    return fail(key.error());
+  }
+  auto csr = crypto::make_csr(*key, request.common_name);
+  auto key_pem = key->to_pem();
+  if (!csr || !key_pem) {
+    return fail(csr ? key_pem.error() : csr.error());
+  }
+  auto certificate = ca.issue(*csr, request);
+  if (!certificate) {
+    return fail(certificate.error());
+  }
+  if (auto made = make_folder(certificate_file.parent_path(), 0700); !made) {
+    return made;
+  }
+  if (auto written = replace_file(key_file, *key_pem, secret_mode); !written) {
+    return written;
+  }
+  return replace_file(certificate_file, *certificate + ca.certificate_pem());
+}
+
+std::vector<std::string> server_names(const Config& config) {
+  std::vector<std::string> names = {"localhost", "127.0.0.1", "::1"};
+  char host[256] = {};
+  if (::gethostname(host, sizeof host - 1) == 0 && host[0] != '\0') {
+    names.emplace_back(host);
+  }
+  for (const std::string* name :
+       {&config.api.address, &config.api.public_host, &config.broker.address, &config.broker.public_host}) {
+    if (!name->empty() && *name != "0.0.0.0" && *name != "::" &&
+        std::find(names.begin(), names.end(), *name) == names.end()) {
+      names.push_back(*name);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+Result<Credentials> load_or_make_credentials(const Config& config) {
+  auto ca = load_or_make_ca(config);
+  if (!ca) {
+    return fail(ca.error());
+  }
+  const auto& folder = config.state_folder;
+  crypto::IssueRequest server{"flops-coordinator", crypto::Usage::server, server_names(config), server_lifetime, {}};
+  server.backdate = std::chrono::minutes(5);
+  // Names may have changed with the configuration: a server certificate costs nothing to make anew.
+  std::error_code ignored;
+  std::filesystem::remove(folder / "server.pem", ignored);
+  if (auto made = ensure_certificate(*ca, folder / "server.pem", folder / "server.key", server); !made) {
+    return fail(made.error(), "making the server certificate");
+  }
+  for (const std::string_view name : {broker::coordinator_name, broker::observer_name}) {
+    const crypto::IssueRequest client{std::string(name), crypto::Usage::client, {}, server_lifetime,
+                                      std::chrono::minutes(5)};
+    const auto own = folder / name;
+    if (auto made = ensure_certificate(*ca, own / "certificate.pem", own / "key.pem", client); !made) {
+      return fail(made.error(), fmt::format("making the certificate of '{}'", name));
+    }
+  }
+  auto certificate = read_file(folder / "server.pem");
+  auto key = read_file(folder / "server.key");
+  if (!certificate || !key) {
+    return fail(certificate ? key.error() : certificate.error());
+  }
+  return Credentials{*std::move(ca), *std::move(certificate), *std::move(key)};
+}
+
+}  // namespace flops::coordinator

@@ -1,0 +1,79 @@
+#include "fleet.hpp"
+
+#include <algorithm>
+
+#include "flops/core/log.hpp"
+
+namespace flops::coordinator {
+
+Result<> Fleet::load() {
+  auto rows = registry_.devices();
+  if (!rows) {
+    return fail(rows.error(), "reading the devices");
+  }
+  for (registry::DeviceRow& row : *rows) {
+    Device& device = devices_[row.id];  // keeps what is known of its presence
+    device.row = std::move(row);
+    if (device.row.hello) {
+      device.models = {device.row.hello->models.begin(), device.row.hello->models.end()};
+    }
+  }
+  return {};
+}
+
+Device* Fleet::find(const DeviceId& device) {
+  const auto found = devices_.find(device);
+  return found == devices_.end() ? nullptr : &found->second;
+}
+
+std::int64_t Fleet::online() const {
+  return std::ranges::count_if(devices_, [](const auto& entry) { return entry.second.state.online; });
+}
+
+std::set<DeviceId> Fleet::available(const std::string& data) const {
+  std::set<DeviceId> found;
+  for (const auto& [id, device] : devices_) {
+    if (!device.state.online || !device.row.hello) {
+      continue;
+    }
+    const bool has_data = std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
+      return dataset.tag == data && dataset.train_samples > 0;
+    });
+    if (has_data) {
+      found.insert(id);
+    }
+  }
+  return found;
+}
+
+void Fleet::added(const DeviceId& device) {
+  if (auto loaded = load(); !loaded) {
+    log::error("fleet", "{}", loaded.error().what);
+    return;
+  }
+  log::info("fleet", "device {} enrolled", device);
+}
+
+bool Fleet::on_state(Device& device, wire::DeviceState state) {
+  const bool changed = device.state.online != state.online;
+  if (changed) {
+    log::info("fleet", "device {} is {}", device.row.id,
+              state.online ? "online" : state.lost ? "offline (connection lost)" : "offline");
+    device.row.last_seen = unix_ms(std::chrono::system_clock::now());
+    if (auto saved = registry_.save_seen(device.row.id); !saved) {
+      log::error("fleet", "{}", saved.error().what);
+    }
+  }
+  device.state = std::move(state);
+  return changed;
+}
+
+void Fleet::on_hello(Device& device, wire::Hello hello) {
+  if (auto saved = registry_.save_hello(device.row.id, hello); !saved) {
+    log::error("fleet", "{}", saved.error().what);
+  }
+  device.models = {hello.models.begin(), hello.models.end()};
+  device.row.hello = std::move(hello);
+}
+
+}  // namespace flops::coordinator

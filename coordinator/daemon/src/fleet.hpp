@@ -1,0 +1,42 @@
+// Which devices there are, what they have, and which are online now. The registry remembers; this adds presence.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+
+#include "flops/registry/registry.hpp"
+#include "flops/wire/messages.hpp"
+
+namespace flops::coordinator {
+
+struct Device {
+  registry::DeviceRow row;
+  wire::DeviceState state;      // as last heard; online = false before
+  std::set<Digest> models;      // versions it holds whole
+};
+
+class Fleet {
+ public:
+  explicit Fleet(registry::Registry& registry) : registry_(registry) {}
+
+  [[nodiscard]] Result<> load();
+  [[nodiscard]] Device* find(const DeviceId& device);
+  [[nodiscard]] const std::map<DeviceId, Device>& devices() const { return devices_; }
+  [[nodiscard]] std::int64_t online() const;
+  // Online devices that announced training samples for the tag.
+  [[nodiscard]] std::set<DeviceId> available(const std::string& data) const;
+
+  // After enrolment.
+  void added(const DeviceId& device);
+  // True when the device went from offline to online or back.
+  bool on_state(Device& device, wire::DeviceState state);
+  void on_hello(Device& device, wire::Hello hello);
+
+ private:
+  registry::Registry& registry_;
+  std::map<DeviceId, Device> devices_;
+};
+
+}  // namespace flops::coordinator

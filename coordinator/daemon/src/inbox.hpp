@@ -1,0 +1,30 @@
+// Messages from devices: taken apart, checked, handed on; everything malformed is refused with a reason.
+#pragma once
+
+#include "fleet.hpp"
+#include "flops/mqtt/client.hpp"
+#include "flops/wire/topics.hpp"
+#include "run_controller.hpp"
+
+namespace flops::coordinator {
+
+class Inbox {
+ public:
+  Inbox(wire::Topics topics, Fleet& fleet, RunController& runs, std::function<void()> presence_changed)
+      : topics_(std::move(topics)), fleet_(fleet), runs_(runs), presence_changed_(std::move(presence_changed)) {}
+
+  void on_message(const mqtt::Message& message);
+
+ private:
+  void on_state(Device& device, const std::string& payload);
+  void on_up(Device& device, const std::string& kind, const std::string& payload);
+  template <class Message, class Handle>
+  void decoded(Device& device, const std::string& kind, const std::string& payload, Handle handle);
+
+  wire::Topics topics_;
+  Fleet& fleet_;
+  RunController& runs_;
+  std::function<void()> presence_changed_;
+};
+
+}  // namespace flops::coordinator

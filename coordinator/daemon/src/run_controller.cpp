@@ -1,0 +1,357 @@
+#include "run_controller.hpp"
+
+#include "flops/core/log.hpp"
+
+namespace flops::coordinator {
+
+using rounds::Phase;
+
+namespace {
+
+void log_failure(const Result<>& result, std::string_view doing) {
+  if (!result) {
+    log::error("runs", "{}: {}", doing, result.error().what);
+  }
+}
+
+// The device an event is about, if any.
+std::optional<DeviceId> device_of(const rounds::Event& event) {
+  return std::visit(
+      [](const auto& value) -> std::optional<DeviceId> {
+        if constexpr (requires { value.device; }) {
+          return value.device;
+        } else {
+          return std::nullopt;
+        }
+      },
+      event);
+}
+
+}  // namespace
+
+RunController::RunController(Parts parts, std::function<void()> changed)
+    : parts_(std::move(parts)),
+      changed_(std::move(changed)),
+      grants_(static_cast<std::uint32_t>(parts_.config.limits.fleet_chunks),
+              static_cast<std::uint32_t>(parts_.config.limits.device_chunks)) {}
+
+Result<> RunController::resume() {
+  activate_next();
+  return {};
+}
+
+// The oldest run that is not over becomes the active one; after a restart it goes on where it was.
+void RunController::activate_next() {
+  if (active_) {
+    return;
+  }
+  auto runs = parts_.registry.runs();
+  if (!runs) {
+    log::error("runs", "{}", runs.error().what);
+    return;
+  }
+  std::optional<RunId> next;
+  for (const registry::RunRow& row : *runs) {
+    if (!rounds::is_over(row.state.phase)) {
+      next = row.state.id;  // newest first: the last one found is the oldest
+    }
+  }
+  if (!next) {
+    return;
+  }
+  auto row = parts_.registry.run(*next);
+  if (!row || !*row) {
+    log::error("runs", "reading run {}: {}", *next, row ? "it is gone" : row.error().what);
+    return;
+  }
+  active_ = std::make_unique<Active>();
+  active_->state = std::move((*row)->state);
+  active_->state.available = parts_.fleet.available(active_->state.spec.data);
+  if (!(*row)->layout.empty()) {
+    if (auto layout = tensor::Layout::parse((*row)->layout); layout) {
+      active_->layout = *std::move(layout);
+    }
+  }
+  ++generation_;
+  const bool goes_on = active_->state.phase != Phase::waiting;
+  log::info("runs", "{} {}", active_->state.id, goes_on ? "goes on after a restart" : "is next");
+  if (goes_on) {
+    perform(rounds::on_restart(active_->state, parts_.clock.steady()));
+  }
+  fleet_changed();
+}
+
+Result<RunId> RunController::start(const rounds::RunSpec& spec) {
+  auto id = parts_.registry.add_run(spec);
+  if (!id) {
+    return fail(id.error(), "recording the run");
+  }
+  log::info("runs", "{}: {} on '{}', {} rounds", *id, spec.model, spec.data, spec.rounds);
+  activate_next();
+  changed_();
+  return *id;
+}
+
+Result<> RunController::stop(const RunId& run) {
+  if (active_ && active_->state.id == run) {
+    feed(rounds::StopRequested{});
+    return {};
+  }
+  auto row = parts_.registry.run(run);
+  if (!row) {
+    return fail(row.error());
+  }
+  if (!*row) {
+    return fail(ErrorKind::permanent, "there is no run '{}'", run);
+  }
+  rounds::RunState& state = (*row)->state;
+  if (rounds::is_over(state.phase)) {
+    return {};
+  }
+  state.phase = Phase::stopped;
+  state.reason = "stopped on request";
+  auto saved = parts_.registry.save_run(state);
+  changed_();
+  return saved;
+}
+
+void RunController::feed(const rounds::Event& event) {
+  if (!active_) {
+    return;
+  }
+  const rounds::RunState before = active_->state;
+  const auto actions = rounds::on_event(active_->state, event, parts_.clock.steady());
+  save(before, event);
+  perform(actions);
+  if (active_ && (before.phase != active_->state.phase || before.round != active_->state.round)) {
+    publish_status();
+  }
+  changed_();
+}
+
+// Durable before anything is done about it. Only what changed is written: with many devices most events concern one.
+void RunController::save(const rounds::RunState& before, const rounds::Event& event) {
+  const rounds::RunState& now = active_->state;
+  const bool same_participants = before.participants.size() == now.participants.size() &&
+                                 before.round == now.round && before.phase == now.phase;
+  if (std::holds_alternative<rounds::Tick>(event) && same_participants && before.reason == now.reason) {
+    return;
+  }
+  const std::optional<DeviceId> device = device_of(event);
+  if (same_participants && device && now.participants.contains(*device)) {
+    log_failure(parts_.registry.save_participant(now, *device), "recording a device's answer");
+  } else if (!same_participants || before.reason != now.reason) {
+    log_failure(parts_.registry.save_run(now), "recording the run");
+  }
+}
+
+void RunController::perform(const std::vector<rounds::Action>& actions) {
+  for (const rounds::Action& action : actions) {
+    if (active_) {
+      std::visit([this](const auto& value) { perform(value); }, action);
+    }
+  }
+}
+
+void RunController::perform(const rounds::SendTask& action) { send_task(action.device, false); }
+
+void RunController::perform(const rounds::CancelTask& action) {
+  const auto found = active_->state.participants.find(action.device);
+  wire::TaskRef ref{action.task, active_->state.id, 1, active_->state.round};
+  if (found != active_->state.participants.end() && found->second.task == action.task) {
+    ref = reference(found->second);
+  }
+  parts_.link.command(action.device, "cancel", wire::encode(wire::Cancel{ref, action.reason}));
+  if (const auto upload = active_->uploads.find(action.task);
+      upload != active_->uploads.end() && upload->second.staging) {
+    grants_.remove(action.task);
+    parts_.blobs.discard(*std::move(upload->second.staging));
+    active_->uploads.erase(upload);
+  }
+}
+
+void RunController::perform(const rounds::OpenRound& action) {
+  Active& run = *active_;
+  ++generation_;
+  run.round_opened = parts_.clock.steady();
+  run.acknowledged.clear();
+  run.evaluated.clear();
+  run.sum = std::make_shared<std::unique_ptr<aggregation::RoundSum>>();
+  log_failure(parts_.registry.open_round(run.state.id, action.round), "recording the round");
+  auto stored = parts_.registry.contributions(run.state.id, action.round);
+  if (!stored) {
+    log_failure(fail(stored.error()), "reading the round's updates");
+    return;
+  }
+  // After a restart the accepted updates are summed again from disk; devices need not send them again.
+  parts_.worker.submit(
+      [models = parts_.models, base = run.state.model, sum = run.sum, stored = *std::move(stored),
+       &blobs = parts_.blobs]() -> Result<> {
+        auto opened = aggregation::RoundSum::open(models, base);
+        if (!opened) {
+          return fail(opened.error());
+        }
+        for (const registry::ContributionRow& row : stored) {
+          if (auto added = (*opened)->add({blobs.path_of(row.blob), row.bytes}, row.weight); !added) {
+            return fail(added.error(), fmt::format("summing the stored update of {}", row.device));
+          }
+        }
+        *sum = *std::move(opened);
+        return {};
+      },
+      [this, generation = generation_](Result<> done) {
+        if (!done && generation == generation_ && active_) {
+          log::error("runs", "opening the round: {}", done.error().what);
+          feed(rounds::AggregationFailed{done.error().what});
+        }
+      });
+}
+
+void RunController::perform(const rounds::CloseRound& action) {
+  Active& run = *active_;
+  log_failure(parts_.registry.set_round_state(run.state.id, action.round, "aggregating"), "recording the round");
+  if (action.round > 1) {
+    log_failure(parts_.registry.set_round_state(run.state.id, action.round - 1, "done"), "recording the round");
+  }
+  struct Closed {
+    aggregation::NewModel model;
+    aggregation::EncodedModel delta;
+  };
+  parts_.worker.submit(
+      [models = parts_.models, sum = run.sum, base = run.state.model, &blobs = parts_.blobs]() -> Result<Closed> {
+        if (!*sum) {
+          return fail(ErrorKind::bug, "the round's sum was never opened");
+        }
+        auto model = (*sum)->close(models);
+        sum->reset();  // its memory is free for the encoder
+        if (!model) {
+          return fail(model.error());
+        }
+        auto delta = aggregation::encode_model(models, blobs, model->digest, base);
+        if (!delta) {
+          return fail(delta.error());
+        }
+        return Closed{*model, *delta};
+      },
+      [this, round = action.round, generation = generation_](Result<Closed> closed) {
+        if (generation != generation_ || !active_) {
+          return;
+        }
+        if (!closed) {
+          feed(rounds::AggregationFailed{closed.error().what});
+          return;
+        }
+        const Digest base = active_->state.model;
+        new_model(round, closed->model, *active_->layout);
+        active_->encoded[base] = closed->delta;
+        feed(rounds::Aggregated{closed->model.digest});
+      });
+}
+
+void RunController::new_model(std::int64_t round, const aggregation::NewModel& model, const tensor::Layout& layout) {
+  Active& run = *active_;
+  const Seconds seconds = parts_.clock.steady() - run.round_opened;
+  const registry::ModelRow row{model.digest,        run.state.id,     round, layout.id(), layout.parameters(),
+                               model.file_bytes, unix_ms(parts_.clock.wall())};
+  if (round > 0) {
+    auto contributions = parts_.registry.contributions(run.state.id, round);
+    log_failure(parts_.registry.close_round(run.state.id, round, seconds.count(), row), "recording the model");
+    // The model is durable: the updates behind it are not needed any more.
+    for (const registry::ContributionRow& contribution : contributions.value_or(std::vector<registry::ContributionRow>())) {
+      log_failure(parts_.blobs.remove(contribution.blob), "removing a summed update");
+    }
+    log::info("runs", "{} round {}: model {} in {:.2f} s", run.state.id, round, model.digest.short_hex(),
+              seconds.count());
+  } else {
+    log_failure(parts_.registry.add_model(row), "recording the initial model");
+  }
+  drop_blobs();
+  run.previous = run.state.model;
+}
+
+void RunController::perform(const rounds::EvaluationClosed& action) {
+  log_failure(parts_.registry.set_round_state(active_->state.id, action.round, "done"), "recording the round");
+}
+
+void RunController::perform(const rounds::RunOver&) {
+  Active& run = *active_;
+  log::info("runs", "{} is {}{}{}", run.state.id, rounds::to_string(run.state.phase), run.state.reason.empty() ? "" : ": ",
+            run.state.reason);
+  if (run.state.round > 0) {
+    log_failure(parts_.registry.set_round_state(run.state.id, run.state.round, "done"), "recording the round");
+  }
+  publish_status();
+  for (auto& [task, upload] : run.uploads) {
+    grants_.remove(task);
+    if (upload.staging) {
+      parts_.blobs.discard(*std::move(upload.staging));
+    }
+  }
+  drop_blobs();
+  ++generation_;
+  active_.reset();
+  activate_next();
+}
+
+void RunController::fleet_changed() {
+  if (active_) {
+    feed(rounds::DevicesAvailable{parts_.fleet.available(active_->state.spec.data)});
+  }
+}
+
+void RunController::tick() {
+  if (!active_) {
+    return;
+  }
+  const SteadyTime now = parts_.clock.steady();
+  for (auto& [task, upload] : active_->uploads) {
+    if (upload.staging && now - upload.last_chunk > parts_.config.limits.upload_stall) {
+      upload.last_chunk = now;
+      grants_.pause(task);  // until the device offers it again
+    }
+  }
+  send_grants();
+  feed(rounds::Tick{});
+}
+
+void RunController::connected() {
+  parts_.publisher.republish();
+  if (active_) {
+    publish_status();
+  }
+}
+
+void RunController::publish_status() {
+  const rounds::RunState& state = active_->state;
+  wire::RunStatus status;
+  status.run = state.id;
+  status.state = rounds::to_string(state.phase);
+  status.cycle = 1;
+  status.round = state.round;
+  status.rounds = state.spec.rounds;
+  status.participants = static_cast<std::int64_t>(state.participants.size());
+  if (auto rows = parts_.registry.rounds_of(state.id)) {
+    for (const registry::RoundRow& row : *rows) {
+      status.bytes_up += row.bytes_up;
+      status.bytes_down += row.bytes_down;
+      if (row.accuracy) {
+        status.accuracy = *row.accuracy;
+        status.loss = row.loss.value_or(0);
+      }
+    }
+  }
+  parts_.link.publish(parts_.link.topics().run_status(state.id), wire::encode(status), {.qos = 1, .retain = true});
+}
+
+void RunController::refuse(const DeviceId& device, std::string_view about, std::string_view code,
+                           std::string_view reason) {
+  ++refusals_[std::string(code)];
+  if (refusals_logged_.emplace(device, std::string(code)).second) {
+    log::warn("refused", "{} of {}: {}: {}", about, device, code, reason);
+  }
+  parts_.link.command(device, "refused",
+                      wire::encode(wire::Refused{std::string(about), std::string(code),
+                                                 std::string(reason.substr(0, wire::max_reason))}));
+}
+
+}  // namespace flops::coordinator

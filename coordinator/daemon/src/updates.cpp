@@ -1,0 +1,334 @@
+// Updates: offered, granted, received, checked, summed, receipted.
+#include <memory>
+
+#include "flops/core/log.hpp"
+#include "flops/tensor/codec.hpp"
+#include "run_controller.hpp"
+
+namespace flops::coordinator {
+
+using rounds::Answer;
+using wire::ReceiptStatus;
+using wire::TaskKind;
+
+void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob,
+                            ReceiptStatus status, std::string_view reason) {
+  parts_.link.command(
+      device, "receipt",
+      wire::encode(wire::Receipt{ref, blob, status, std::string(reason.substr(0, wire::max_reason))}));
+}
+
+void RunController::reject(const DeviceId& device, const wire::ResultMessage& result, const std::string& reason) {
+  ++refusals_["update"];
+  log::warn("refused", "update of {} in round {}: {}", device, result.ref.round, reason);
+  receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, reason);
+  if (active_ && active_->state.round > 0) {
+    (void)parts_.registry.count_rejected(active_->state.id, active_->state.round);
+  }
+  feed(rounds::TaskFailed{device, result.ref.task, fmt::format("update refused: {}", reason)});
+}
+
+const rounds::Participant* RunController::open_participant(const DeviceId& device, const wire::TaskRef& ref) const {
+  if (!active_ || ref.run != active_->state.id) {
+    return nullptr;
+  }
+  const auto found = active_->state.participants.find(device);
+  const bool open = found != active_->state.participants.end() && found->second.task == ref.task &&
+                    found->second.answer == Answer::none;
+  return open ? &found->second : nullptr;
+}
+
+void RunController::on_result(const DeviceId& device, const wire::ResultMessage& result) {
+  const rounds::Participant* open = open_participant(device, result.ref);
+  if (open == nullptr) {
+    answer_late(device, result);
+    return;
+  }
+  const rounds::Participant participant = *open;
+  if (!result.ok) {
+    receipt(device, result.ref, {}, ReceiptStatus::accepted);
+    log::warn("runs", "{} failed its task of round {}: {}", device, result.ref.round, result.reason);
+    feed(rounds::TaskFailed{device, result.ref.task, result.reason});
+    return;
+  }
+  if (participant.kind == TaskKind::evaluate) {
+    receipt(device, result.ref, {}, ReceiptStatus::accepted);
+    feed(rounds::Evaluated{device, result.ref.task});
+    return;
+  }
+  tensor::Layout layout;
+  if (const std::string problem = problem_of(result, participant, layout); !problem.empty()) {
+    reject(device, result, problem);
+    return;
+  }
+  if (participant.kind == TaskKind::init && !active_->layout) {
+    active_->layout = layout;
+  }
+  begin_upload(device, result);
+}
+
+// The task is not open (any more): say what became of it, so that the device can let go.
+void RunController::answer_late(const DeviceId& device, const wire::ResultMessage& result) {
+  auto row = parts_.registry.run(result.ref.run);
+  if (!row) {
+    return;  // the database is in trouble: the device will ask again
+  }
+  const std::string expected =
+      rounds::task_id(result.ref.run, "r", result.ref.round, device).str();
+  const bool ours = *row && (result.ref.task.str() == expected ||
+                             result.ref.task == rounds::task_id(result.ref.run, "e", result.ref.round, device) ||
+                             result.ref.task == rounds::task_id(result.ref.run, "i", result.ref.round, device));
+  if (!ours) {
+    refuse(device, "up/result", "unknown_task", "there is no such task of this device");
+    return;
+  }
+  auto contributions = parts_.registry.contributions(result.ref.run, result.ref.round);
+  for (const registry::ContributionRow& contribution : contributions.value_or(std::vector<registry::ContributionRow>())) {
+    if (contribution.device == device && contribution.task == result.ref.task) {
+      receipt(device, result.ref, result.update.sha256, ReceiptStatus::duplicate, "it was counted already");
+      return;
+    }
+  }
+  receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, "the round is closed");
+}
+
+// What is wrong with an offered update, as far as that can be said before its bytes are here.
+std::string RunController::problem_of(const wire::ResultMessage& result, const rounds::Participant& participant,
+                                      tensor::Layout& layout) const {
+  const Active& run = *active_;
+  if (result.update.size == 0) {
+    return "there is no update";
+  }
+  if (result.codec != run.state.spec.codec) {
+    return fmt::format("codec '{}'; the run uses '{}'", result.codec, run.state.spec.codec);
+  }
+  if (participant.kind == TaskKind::init) {
+    auto parsed = tensor::Layout::parse(result.layout_text);
+    if (!parsed) {
+      return fmt::format("layout: {}", parsed.error().what);
+    }
+    layout = *std::move(parsed);
+    if (layout.parameters() > static_cast<std::uint64_t>(parts_.config.limits.max_parameters)) {
+      return fmt::format("{} parameters; limits.max_parameters is {}", layout.parameters(),
+                         parts_.config.limits.max_parameters);
+    }
+  } else {
+    layout = *run.layout;
+    if (result.base != run.state.model) {
+      return fmt::format("base {}; the round's is {}", result.base.short_hex(), run.state.model.short_hex());
+    }
+    if (result.weight == 0 || result.weight > static_cast<std::uint64_t>(parts_.config.limits.max_weight)) {
+      return fmt::format("weight {}; 1 to {} samples are believable", result.weight, parts_.config.limits.max_weight);
+    }
+  }
+  if (result.layout != layout.id()) {
+    return fmt::format("layout {}; the run's is {}", result.layout.short_hex(), layout.id().short_hex());
+  }
+  const std::uint64_t limit = tensor::max_encoded_bytes(tensor::Codec::lossless, layout.parameters());
+  if (result.update.size > limit) {
+    return fmt::format("{} bytes; the codec never produces more than {}", result.update.size, limit);
+  }
+  return "";
+}
+
+void RunController::begin_upload(const DeviceId& device, const wire::ResultMessage& result) {
+  Active& run = *active_;
+  const TaskId& task = result.ref.task;
+  if (const auto open = run.uploads.find(task); open != run.uploads.end()) {
+    if (open->second.staging && open->second.result.update == result.update) {
+      grants_.resume(task);
+      send_grants();
+      return;
+    }
+    if (!open->second.staging) {
+      return;  // complete and being summed; the receipt follows
+    }
+    grants_.remove(task);
+    parts_.blobs.discard(*std::move(open->second.staging));
+    run.uploads.erase(open);
+  }
+  if (parts_.blobs.has(result.update.sha256)) {
+    // Received before a restart, or the same bytes from another device.
+    run.uploads.emplace(task, Upload{device, result, std::nullopt, parts_.clock.steady()});
+    ingest(task);
+    return;
+  }
+  auto staging = parts_.blobs.stage(result.update.sha256, result.update.size);
+  if (!staging) {
+    log::error("updates", "no room for the update of {}: {}", device, staging.error().what);
+    return;  // it will be offered again
+  }
+  run.uploads.emplace(task, Upload{device, result, *std::move(staging), parts_.clock.steady()});
+  grants_.add(task, blob::chunk_count(result.update.size));
+  send_grants();
+}
+
+void RunController::send_grants() {
+  if (!active_) {
+    return;
+  }
+  for (auto& [task, ranges] : grants_.next()) {
+    const auto upload = active_->uploads.find(task);
+    if (upload == active_->uploads.end()) {
+      continue;
+    }
+    wire::Grant grant{upload->second.result.ref, upload->second.result.update.sha256, std::move(ranges)};
+    parts_.link.command(upload->second.device, "grant", wire::encode(grant));
+  }
+}
+
+RunController::Upload* RunController::upload_of(const DeviceId& device, const Digest& blob) {
+  if (!active_) {
+    return nullptr;
+  }
+  const auto participant = active_->state.participants.find(device);
+  if (participant == active_->state.participants.end()) {
+    return nullptr;
+  }
+  const auto upload = active_->uploads.find(participant->second.task);
+  const bool same = upload != active_->uploads.end() && upload->second.result.update.sha256 == blob;
+  return same ? &upload->second : nullptr;
+}
+
+void RunController::on_chunk(const DeviceId& device, const Digest& blob, std::uint32_t n, std::string_view bytes) {
+  Upload* upload = upload_of(device, blob);
+  if (upload == nullptr) {
+    if (std::exchange(last_late_chunk_, std::pair(device, blob)) == std::pair(device, blob)) {
+      return;  // said already: a whole window may be on its way when a round closes
+    }
+    refuse(device, "blob", "unknown_blob", "this blob was not offered, or its round is over");
+    return;
+  }
+  if (!upload->staging) {
+    return;  // complete already: a repeated chunk
+  }
+  const TaskId task = upload->result.ref.task;
+  switch (grants_.arrived(task, n)) {
+    case transfer::Grants::Arrival::duplicate: return;
+    case transfer::Grants::Arrival::not_granted:
+      refuse(device, "blob", "unknown_blob", fmt::format("chunk {} was not granted", n));
+      return;
+    case transfer::Grants::Arrival::fresh: break;
+  }
+  upload->last_chunk = parts_.clock.steady();
+  const auto raw = std::as_bytes(std::span(bytes));
+  if (auto written = upload->staging->write(n, raw); !written) {
+    if (written.error().kind == ErrorKind::permanent) {
+      refuse(device, "blob", "field", written.error().what);
+    } else {
+      log::error("updates", "storing a chunk of {}: {}", device, written.error().what);
+    }
+    grants_.pause(task);  // until it is offered again
+    return;
+  }
+  if (upload->staging->chunks().complete()) {
+    grants_.remove(task);
+    finish_upload(task);
+  }
+  send_grants();
+}
+
+// All bytes are here: verify and make durable, then sum.
+void RunController::finish_upload(const TaskId& task) {
+  Upload& upload = active_->uploads.at(task);
+  auto staging = std::make_shared<blob::Staging>(*std::move(upload.staging));
+  upload.staging.reset();
+  parts_.worker.submit([&blobs = parts_.blobs, staging] { return blobs.finish(std::move(*staging)); },
+                       [this, task, generation = generation_](Result<> finished) {
+                         if (generation != generation_ || !active_ || !active_->uploads.contains(task)) {
+                           return;
+                         }
+                         if (finished) {
+                           ingest(task);
+                         } else {
+                           ingested(task, std::move(finished));
+                         }
+                       });
+}
+
+void RunController::ingest(const TaskId& task) {
+  const Upload& upload = active_->uploads.at(task);
+  if (active_->state.phase == rounds::Phase::initialising) {
+    ingest_initial(task);
+    return;
+  }
+  parts_.worker.submit(
+      [sum = active_->sum, file = parts_.blobs.path_of(upload.result.update.sha256),
+       bytes = upload.result.update.size, weight = static_cast<std::uint32_t>(upload.result.weight)]() -> Result<> {
+        if (!*sum) {
+          return fail(ErrorKind::transient, "the round's sum is closed");
+        }
+        return (*sum)->add({file, bytes}, weight);
+      },
+      [this, task, generation = generation_](Result<> added) {
+        if (generation == generation_ && active_ && active_->uploads.contains(task)) {
+          ingested(task, std::move(added));
+        }
+      });
+}
+
+void RunController::ingested(const TaskId& task, Result<> outcome) {
+  const Upload upload = std::move(active_->uploads.at(task));
+  active_->uploads.erase(task);
+  const wire::ResultMessage& result = upload.result;
+  if (!outcome) {
+    const ErrorKind kind = outcome.error().kind;
+    if (kind != ErrorKind::permanent && kind != ErrorKind::corrupt) {
+      log::error("updates", "update of {}: {}", upload.device, outcome.error().what);
+      return;  // not its fault: it keeps the update and offers it again
+    }
+    (void)parts_.blobs.remove(result.update.sha256);
+    reject(upload.device, result, outcome.error().what);
+    return;
+  }
+  const registry::ContributionRow row{upload.device,
+                                      task,
+                                      result.update.sha256,
+                                      result.update.size,
+                                      static_cast<std::uint32_t>(result.weight),
+                                      result.train_loss,
+                                      result.train_seconds};
+  auto added = parts_.registry.add_contribution(active_->state.id, active_->state.round, row);
+  if (!added) {
+    log::error("updates", "recording the update of {}: {}", upload.device, added.error().what);
+    feed(rounds::AggregationFailed{added.error().what});
+    return;
+  }
+  receipt(upload.device, result.ref, result.update.sha256, *added ? ReceiptStatus::accepted : ReceiptStatus::duplicate);
+  if (Device* device = parts_.fleet.find(upload.device)) {
+    device->models.insert(active_->state.model);  // it trained from it, so it holds it
+  }
+  feed(rounds::Contributed{upload.device, task});
+}
+
+// The first model: made by one device, stored as it is.
+void RunController::ingest_initial(const TaskId& task) {
+  const wire::BlobRef offered = active_->uploads.at(task).result.update;
+  parts_.worker.submit(
+      [models = parts_.models, layout = *active_->layout, file = parts_.blobs.path_of(offered.sha256),
+       bytes = offered.size] { return aggregation::store_initial_model(models, layout, {file, bytes}); },
+      [this, task, generation = generation_](Result<aggregation::NewModel> stored) {
+        if (generation != generation_ || !active_ || !active_->uploads.contains(task)) {
+          return;
+        }
+        const Upload upload = std::move(active_->uploads.at(task));
+        active_->uploads.erase(task);
+        (void)parts_.blobs.remove(upload.result.update.sha256);
+        if (!stored) {
+          active_->layout.reset();
+          reject(upload.device, upload.result, stored.error().what);
+          return;
+        }
+        auto recorded = parts_.registry.set_run_layout(active_->state.id, active_->layout->canonical(),
+                                                       active_->layout->parameters());
+        if (!recorded) {
+          log::error("updates", "recording the layout: {}", recorded.error().what);
+          return;
+        }
+        new_model(0, *stored, *active_->layout);
+        receipt(upload.device, upload.result.ref, upload.result.update.sha256, ReceiptStatus::accepted);
+        feed(rounds::Initialised{upload.device, task, stored->digest});
+      });
+}
+
+}  // namespace flops::coordinator

@@ -1,0 +1,81 @@
+// flops-coordinator: command line, signals, exit codes. Everything else is in coordinator/daemon.
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include "flops/coordinator/coordinator.hpp"
+#include "flops/core/config.hpp"
+#include "flops/core/log.hpp"
+#include "flops/core/version.hpp"
+
+namespace {
+
+int run(const flops::coordinator::Config& config) {
+  boost::asio::io_context loop(1);
+  auto coordinator = flops::coordinator::Coordinator::start(loop.get_executor(), config);
+  if (!coordinator) {
+    flops::log::error("coordinator", "cannot start: {}", coordinator.error().what);
+    return 1;
+  }
+  boost::asio::signal_set signals(loop, SIGINT, SIGTERM);
+  signals.async_wait([&](boost::system::error_code error, int) {
+    if (!error) {
+      flops::log::info("coordinator", "stopping");
+      (*coordinator)->stop([&loop] { loop.stop(); });
+    }
+  });
+  loop.run();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Few arenas: an idle coordinator stays small.
+  ::mallopt(M_ARENA_MAX, 2);
+  ::mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  CLI::App app(
+      "The coordinator of a FLOps Edge fleet: runs the broker, enrols devices, trains models round by round.\n\n"
+      "Example:\n"
+      "  flops-coordinator --print-config > coordinator.toml\n"
+      "  flops-coordinator --config coordinator.toml\n\n"
+      "Exit codes: 0 stopped on request, 1 cannot start (the log says why), 2 wrong use, 78 wrong configuration.");
+  std::filesystem::path file = "/etc/flops-coordinator/coordinator.toml";
+  bool check = false;
+  bool print = false;
+  app.add_option("-c,--config", file, "Configuration file (TOML)")->capture_default_str();
+  app.add_flag("--check-config", check, "Read the configuration, say everything that is wrong with it, and exit");
+  app.add_flag("--print-config", print, "Print every setting with its default and exit");
+  app.set_version_flag("--version", std::string(flops::version));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (print) {
+    std::fputs(flops::coordinator::config_reference().c_str(), stdout);
+    return 0;
+  }
+  auto config = flops::coordinator::load_config(file);
+  if (!config) {
+    std::fprintf(stderr, "%s\n", config.error().what.c_str());
+    return flops::exit_bad_configuration;
+  }
+  if (check) {
+    std::printf("%s: good\n", file.c_str());
+    return 0;
+  }
+  auto level = flops::log::Level::info;
+  (void)flops::log::parse_level(config->log_level, level);
+  flops::log::start("flops-coordinator", level);
+  return run(*config);
+}

@@ -1,0 +1,161 @@
+// The coordinator's records, in one SQLite file. Every public function is one transaction: when it returns success,
+// the change is durable. Errors are those of store::Database. Belongs to the loop's thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "flops/core/clock.hpp"
+#include "flops/core/digest.hpp"
+#include "flops/core/error.hpp"
+#include "flops/core/id.hpp"
+#include "flops/rounds/run_machine.hpp"
+#include "flops/store/database.hpp"
+#include "flops/wire/messages.hpp"
+
+namespace flops::registry {
+
+enum class Role { viewer, operate, admin };
+[[nodiscard]] std::string_view to_string(Role role);
+
+struct EnrolmentTokenRow {
+  std::int64_t id = 0;
+  std::string note;
+  std::int64_t uses_left = 0;
+  std::int64_t expires_at = 0;  // ms
+  std::int64_t created_at = 0;
+};
+
+struct DeviceRow {
+  DeviceId id;
+  std::string state;       // accepted
+  std::string public_key;  // digest of the SubjectPublicKeyInfo
+  std::string certificate_serial;
+  std::int64_t certificate_not_after = 0;  // s
+  std::int64_t enrolled_at = 0;            // ms
+  std::int64_t last_seen = 0;              // ms
+  std::optional<wire::Hello> hello;        // its latest
+};
+
+struct RoundRow {
+  std::int64_t round = 0;
+  std::string state;  // fitting | aggregating | evaluating | done
+  std::int64_t participants = 0;
+  std::int64_t rejected = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  double seconds = 0;  // from opening to the durable model
+  double train_seconds_max = 0;
+  std::optional<double> train_loss;
+  Digest model;
+  // Of the aggregated model, weighted by samples; none before the first evaluation.
+  std::uint64_t evaluated_samples = 0;
+  std::optional<double> accuracy, loss, accuracy_min, accuracy_max;
+};
+
+struct RunRow {
+  rounds::RunState state;
+  std::int64_t revision = 0;  // grows with every change
+  std::int64_t created_at = 0;
+  std::int64_t finished_at = 0;  // 0: not yet
+  std::uint64_t parameters = 0;
+  std::string layout;  // canonical; empty before there is a model
+};
+
+// One device's accepted update in one round.
+struct ContributionRow {
+  DeviceId device;
+  TaskId task;
+  Digest blob;
+  std::uint64_t bytes = 0;
+  std::uint32_t weight = 0;
+  double train_loss = 0;
+  double train_seconds = 0;
+};
+
+struct ModelRow {
+  Digest digest;
+  RunId run;
+  std::int64_t round = 0;
+  Digest layout;
+  std::uint64_t parameters = 0;
+  std::uint64_t bytes = 0;  // of the safetensors file
+  std::int64_t created_at = 0;
+};
+
+class Registry {
+ public:
+  [[nodiscard]] static Result<Registry> open(const std::filesystem::path& file, const Clock& clock);
+
+  // Small named values: ports that must stay, the CRL's number.
+  [[nodiscard]] Result<std::optional<std::string>> meta(std::string_view key);
+  [[nodiscard]] Result<> set_meta(std::string_view key, std::string_view value);
+
+  // API tokens: only digests are stored.
+  [[nodiscard]] Result<> add_api_token(const Digest& secret, Role role, std::string_view name);
+  [[nodiscard]] Result<std::optional<Role>> api_role(const Digest& secret);
+
+  [[nodiscard]] Result<std::int64_t> add_enrolment_token(const Digest& secret, std::int64_t uses,
+                                                         std::int64_t expires_at, std::string_view note);
+  [[nodiscard]] Result<std::vector<EnrolmentTokenRow>> enrolment_tokens();
+
+  enum class Enrolment { done, token_unknown, token_used, token_expired, device_exists };
+  // Checks and uses up the token and writes the device, or neither. `issue` makes the certificate inside the
+  // transaction, so that a token is not lost when that fails.
+  struct Issued {
+    std::string serial;
+    std::int64_t not_after = 0;
+  };
+  [[nodiscard]] Result<Enrolment> enrol(const Digest& secret, const DeviceId& device, const std::string& public_key,
+                                        const std::function<Result<Issued>()>& issue);
+
+  [[nodiscard]] Result<std::vector<DeviceRow>> devices();
+  [[nodiscard]] Result<> save_hello(const DeviceId& device, const wire::Hello& hello);
+  [[nodiscard]] Result<> save_seen(const DeviceId& device);
+
+  // Gives the next run id: run-1, run-2, ...
+  [[nodiscard]] Result<RunId> add_run(const rounds::RunSpec& spec);
+  // Phase, round, model, reason and the participants of the phase.
+  [[nodiscard]] Result<> save_run(const rounds::RunState& state);
+  // Only one participant's row, and the run's reason.
+  [[nodiscard]] Result<> save_participant(const rounds::RunState& state, const DeviceId& device);
+  [[nodiscard]] Result<> set_run_layout(const RunId& run, std::string_view layout, std::uint64_t parameters);
+  [[nodiscard]] Result<std::vector<RunRow>> runs();  // newest first, without participants
+  [[nodiscard]] Result<std::optional<RunRow>> run(const RunId& run);  // with participants
+
+  [[nodiscard]] Result<> open_round(const RunId& run, std::int64_t round);
+  [[nodiscard]] Result<> close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model);
+  [[nodiscard]] Result<> set_round_state(const RunId& run, std::int64_t round, std::string_view state);
+  [[nodiscard]] Result<> count_rejected(const RunId& run, std::int64_t round);
+  [[nodiscard]] Result<> count_download(const RunId& run, std::int64_t round, std::uint64_t bytes);
+  [[nodiscard]] Result<std::vector<RoundRow>> rounds_of(const RunId& run);
+
+  // False when this device already has one in this round: it counts once.
+  [[nodiscard]] Result<bool> add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row);
+  [[nodiscard]] Result<std::vector<ContributionRow>> contributions(const RunId& run, std::int64_t round);
+  // Of one model on one device's test split; a repeated one replaces.
+  [[nodiscard]] Result<> save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
+                                      const wire::Metrics& metrics);
+
+  [[nodiscard]] Result<> add_model(const ModelRow& model);
+  [[nodiscard]] Result<std::vector<ModelRow>> models();
+
+ private:
+  Registry(store::Database database, const Clock& clock) : database_(std::move(database)), clock_(&clock) {}
+  [[nodiscard]] std::int64_t now() const { return unix_ms(clock_->wall()); }
+  [[nodiscard]] Result<> bump(const RunId& run);
+  [[nodiscard]] Result<> write_participant(const rounds::RunState& state, const DeviceId& device,
+                                           const rounds::Participant& participant);
+  [[nodiscard]] Result<> read_participants(rounds::RunState& state);
+
+  store::Database database_;
+  const Clock* clock_;
+};
+
+}  // namespace flops::registry

@@ -1,0 +1,142 @@
+// The life of a run, as a pure function: what happens next, given what happened.
+//
+//   waiting -> initialising -> fitting <-> aggregating -> evaluating -> finished
+//                                  \___ any of them ___/ -> stopped | failed
+//
+// The machine holds no clock, socket or file. The shell feeds it events, makes the new state durable, then carries
+// the actions out. Every event may come twice or late; the second time changes nothing.
+//
+// FedAvg: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "flops/core/clock.hpp"
+#include "flops/core/digest.hpp"
+#include "flops/core/id.hpp"
+#include "flops/rounds/run_spec.hpp"
+#include "flops/wire/messages.hpp"
+
+namespace flops::rounds {
+
+enum class Phase { waiting, initialising, fitting, aggregating, evaluating, finished, stopped, failed };
+[[nodiscard]] std::string_view to_string(Phase phase);
+[[nodiscard]] bool parse_phase(std::string_view text, Phase& phase);
+[[nodiscard]] constexpr bool is_over(Phase phase) {
+  return phase == Phase::finished || phase == Phase::stopped || phase == Phase::failed;
+}
+
+enum class Answer {
+  none,         // got the task, nothing final yet
+  contributed,  // its update (or evaluation) counts
+  failed,       // it said it cannot, or its update was refused
+};
+
+struct Participant {
+  TaskId task;
+  wire::TaskKind kind = wire::TaskKind::train;
+  Answer answer = Answer::none;
+};
+
+struct RunState {
+  RunId id;
+  RunSpec spec;
+  Phase phase = Phase::waiting;
+  std::string reason;      // why it failed, stopped or waits
+  std::int64_t round = 0;  // 0 until there is an initial model
+  Digest model;            // newest version; none before initialisation
+  std::map<DeviceId, Participant> participants;  // of the current phase
+  SteadyTime deadline{};                         // of the current phase
+  std::int64_t failed_initialisations = 0;
+  std::set<DeviceId> available;  // online and with the run's data; as last told, not stored
+};
+
+// Events ---------------------------------------------------------------------------------------------------------
+
+// The devices that are online and have the run's data; sent at every change.
+struct DevicesAvailable {
+  std::set<DeviceId> devices;
+};
+struct Tick {};  // time passed
+struct TaskFailed {
+  DeviceId device;
+  TaskId task;
+  std::string reason;
+};
+struct Initialised {
+  DeviceId device;
+  TaskId task;
+  Digest model;
+};
+// The update is durable and in the sum.
+struct Contributed {
+  DeviceId device;
+  TaskId task;
+};
+struct Aggregated {
+  Digest model;
+};
+// The coordinator itself cannot go on: storage, memory.
+struct AggregationFailed {
+  std::string reason;
+};
+struct Evaluated {
+  DeviceId device;
+  TaskId task;
+};
+struct StopRequested {};
+
+using Event = std::variant<DevicesAvailable, Tick, TaskFailed, Initialised, Contributed, Aggregated, AggregationFailed,
+                           Evaluated, StopRequested>;
+
+// Actions --------------------------------------------------------------------------------------------------------
+
+struct SendTask {
+  DeviceId device;
+  TaskId task;
+  wire::TaskKind kind;
+  std::int64_t round;
+  bool evaluate_first;
+  std::uint64_t seed;
+};
+struct CancelTask {
+  DeviceId device;
+  TaskId task;
+  std::string reason;
+};
+// Prepare an empty sum for `round` on top of the state's model.
+struct OpenRound {
+  std::int64_t round;
+};
+// Close the sum, make the new model; answered by Aggregated or AggregationFailed.
+struct CloseRound {
+  std::int64_t round;
+};
+// No more evaluations of the newest model will come.
+struct EvaluationClosed {
+  std::int64_t round;
+};
+struct RunOver {};
+
+using Action = std::variant<SendTask, CancelTask, OpenRound, CloseRound, EvaluationClosed, RunOver>;
+
+[[nodiscard]] std::vector<Action> on_event(RunState& state, const Event& event, SteadyTime now);
+
+// After a restart: the actions that bring the outside world back to `state` (tasks are sent again, the round is opened
+// again; the shell adds the stored updates itself).
+[[nodiscard]] std::vector<Action> on_restart(RunState& state, SteadyTime now);
+
+// Deterministic names and seeds: the same run, round and device always give the same.
+[[nodiscard]] TaskId task_id(const RunId& run, std::string_view kind, std::int64_t round, const DeviceId& device);
+[[nodiscard]] std::uint64_t task_seed(std::uint64_t run_seed, std::int64_t round, const DeviceId& device);
+// `count` of `devices`, by a generator seeded from the run's seed and the round.
+[[nodiscard]] std::set<DeviceId> select(const std::set<DeviceId>& devices, std::size_t count, std::uint64_t seed,
+                                        std::int64_t round);
+
+}  // namespace flops::rounds

@@ -1,0 +1,150 @@
+#include <doctest/doctest.h>
+
+#include <unistd.h>
+
+#include "flops/crypto/digest.hpp"
+#include "flops/registry/registry.hpp"
+
+using namespace flops;
+using namespace flops::registry;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Fixture {
+  std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("flops-registry-" + std::to_string(::getpid()));
+  FakeClock clock;
+  Fixture() {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+  }
+  ~Fixture() { std::filesystem::remove_all(folder); }
+  Registry open() { return Registry::open(folder / "c.db", clock).value(); }
+};
+
+const DeviceId device = DeviceId::parse("d-1").value();
+const auto issue = [] { return Result<Registry::Issued>(Registry::Issued{"ab", 123}); };
+
+rounds::RunSpec spec() {
+  rounds::RunSpec run;
+  run.model = "m";
+  run.data = "d";
+  return run;
+}
+
+}  // namespace
+
+TEST_CASE("registry: tokens are used up, expire, and are never mistaken") {
+  Fixture fixture;
+  Registry registry = fixture.open();
+  const Digest secret = crypto::sha256("secret");
+  const std::int64_t soon = unix_ms(fixture.clock.wall()) + 60'000;
+  REQUIRE(registry.add_enrolment_token(secret, 2, soon, "two uses").has_value());
+
+  CHECK(registry.enrol(crypto::sha256("other"), device, "k1", issue).value() == Registry::Enrolment::token_unknown);
+  CHECK(registry.enrol(secret, device, "k1", issue).value() == Registry::Enrolment::done);
+  CHECK(registry.enrol(secret, device, "k2", issue).value() == Registry::Enrolment::device_exists);
+  CHECK(registry.enrol(secret, device, "k1", issue).value() == Registry::Enrolment::done);  // the same key again
+  CHECK(registry.enrol(secret, device, "k1", issue).value() == Registry::Enrolment::token_used);
+  CHECK(registry.devices().value().size() == 1);
+
+  const Digest late = crypto::sha256("late");
+  REQUIRE(registry.add_enrolment_token(late, 5, soon, "").has_value());
+  fixture.clock.advance(61s);
+  CHECK(registry.enrol(late, device, "k1", issue).value() == Registry::Enrolment::token_expired);
+}
+
+TEST_CASE("registry: when no certificate can be made, the token keeps its use and there is no device") {
+  Fixture fixture;
+  Registry registry = fixture.open();
+  const Digest secret = crypto::sha256("secret");
+  REQUIRE(registry.add_enrolment_token(secret, 1, unix_ms(fixture.clock.wall()) + 60'000, "").has_value());
+  const auto broken = [] { return Result<Registry::Issued>(fail(ErrorKind::resource, "no entropy")); };
+  CHECK_FALSE(registry.enrol(secret, device, "k", broken).has_value());
+  CHECK(registry.devices().value().empty());
+  CHECK(registry.enrolment_tokens().value().at(0).uses_left == 1);
+}
+
+TEST_CASE("registry: a run, its round and its participants survive closing the file") {
+  Fixture fixture;
+  rounds::RunState state;
+  {
+    Registry registry = fixture.open();
+    state.id = registry.add_run(spec()).value();
+    CHECK(state.id.str() == "run-1");
+    state.spec = spec();
+    state.phase = rounds::Phase::fitting;
+    state.round = 1;
+    state.model = crypto::sha256("model");
+    state.participants[device] = {TaskId::parse("t").value(), wire::TaskKind::train, rounds::Answer::none};
+    REQUIRE(registry.save_run(state).has_value());
+    REQUIRE(registry.open_round(state.id, 1).has_value());
+    state.participants[device].answer = rounds::Answer::contributed;
+    state.reason = "why";
+    REQUIRE(registry.save_participant(state, device).has_value());
+  }
+  Registry registry = fixture.open();
+  const auto run = registry.run(state.id).value();
+  REQUIRE(run.has_value());
+  CHECK(run->state.phase == rounds::Phase::fitting);
+  CHECK(run->state.round == 1);
+  CHECK(run->state.model == state.model);
+  CHECK(run->state.reason == "why");
+  CHECK(run->state.spec == state.spec);
+  REQUIRE(run->state.participants.size() == 1);
+  CHECK(run->state.participants.at(device).answer == rounds::Answer::contributed);
+  CHECK(run->revision >= 4);
+  CHECK_FALSE(registry.run(RunId::parse("run-9").value()).value().has_value());
+}
+
+TEST_CASE("registry: a contribution counts once, and a round's figures are weighted by samples") {
+  Fixture fixture;
+  Registry registry = fixture.open();
+  const RunId run = registry.add_run(spec()).value();
+  REQUIRE(registry.open_round(run, 1).has_value());
+  REQUIRE(registry.open_round(run, 1).has_value());  // repeated after a restart
+  const DeviceId other = DeviceId::parse("d-2").value();
+  ContributionRow row{device, TaskId::parse("t").value(), crypto::sha256("u"), 1000, 30, 0.5, 2.0};
+  CHECK(registry.add_contribution(run, 1, row).value());
+  CHECK_FALSE(registry.add_contribution(run, 1, row).value());
+  row.device = other;
+  row.weight = 10;
+  row.train_loss = 0.9;
+  row.train_seconds = 7.0;
+  CHECK(registry.add_contribution(run, 1, row).value());
+  wire::Metrics metrics;
+  metrics.samples = 300;
+  metrics.accuracy = 0.5;
+  metrics.loss = 1.0;
+  REQUIRE(registry.save_metrics(run, 1, device, metrics).has_value());
+  REQUIRE(registry.save_metrics(run, 1, device, metrics).has_value());
+  metrics.samples = 100;
+  metrics.accuracy = 0.9;
+  REQUIRE(registry.save_metrics(run, 1, other, metrics).has_value());
+  REQUIRE(registry.count_download(run, 1, 77).has_value());
+  REQUIRE(registry.count_rejected(run, 1).has_value());
+
+  const auto rounds = registry.rounds_of(run).value();
+  REQUIRE(rounds.size() == 1);
+  CHECK(rounds[0].participants == 2);
+  CHECK(rounds[0].bytes_up == 2000);
+  CHECK(rounds[0].bytes_down == 77);
+  CHECK(rounds[0].rejected == 1);
+  CHECK(rounds[0].train_seconds_max == 7.0);
+  CHECK(rounds[0].train_loss.value() == doctest::Approx(0.6));
+  CHECK(rounds[0].accuracy.value() == doctest::Approx(0.6));
+  CHECK(rounds[0].accuracy_min.value() == 0.5);
+  CHECK(rounds[0].accuracy_max.value() == 0.9);
+  CHECK(rounds[0].evaluated_samples == 400);
+}
+
+TEST_CASE("registry: API tokens have one role each") {
+  Fixture fixture;
+  Registry registry = fixture.open();
+  REQUIRE(registry.add_api_token(crypto::sha256("a"), Role::admin, "admin").has_value());
+  REQUIRE(registry.add_api_token(crypto::sha256("v"), Role::viewer, "view").has_value());
+  CHECK(registry.api_role(crypto::sha256("a")).value() == Role::admin);
+  CHECK(registry.api_role(crypto::sha256("v")).value() == Role::viewer);
+  CHECK_FALSE(registry.api_role(crypto::sha256("x")).value().has_value());
+}
