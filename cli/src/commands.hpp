@@ -1,0 +1,68 @@
+// What flopsctl does, one function a command. Each prints its result to stdout and returns how the program ends.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "api.hpp"
+#include "interruption.hpp"
+#include "outcome.hpp"
+
+namespace flops::cli {
+
+enum class Format { table, json };
+
+struct Context {
+  Format format = Format::table;
+  SettingFlags settings;
+  Interruption* interruption = nullptr;
+
+  // Reads the settings; commands that need no coordinator never call it.
+  [[nodiscard]] Outcome<Api> api() const;
+};
+
+struct TokenOptions {
+  std::int64_t uses = 1;
+  std::string expires = "24h";
+  std::string note;
+};
+[[nodiscard]] Outcome<> create_token(const Context& context, const TokenOptions& options);
+[[nodiscard]] Outcome<> list_tokens(const Context& context);
+
+[[nodiscard]] Outcome<> list_devices(const Context& context);
+[[nodiscard]] Outcome<> show_device(const Context& context, const std::string& id);
+
+// Fields that are not given are left to the coordinator's defaults.
+struct RunOptions {
+  std::string model;
+  std::string data;
+  std::optional<std::int64_t> rounds, seed, min_fit, min_available, deadline, epochs, batch;
+  std::optional<double> fraction, learning_rate, momentum, weight_decay;
+  std::optional<std::string> optimizer, loss;
+  bool no_evaluate = false;
+  bool watch = false;
+};
+[[nodiscard]] Outcome<> start_run(const Context& context, const RunOptions& options);
+[[nodiscard]] Outcome<> list_runs(const Context& context);
+[[nodiscard]] Outcome<> show_run(const Context& context, const std::string& id);
+[[nodiscard]] Outcome<> stop_run(const Context& context, const std::string& id);
+// Prints a row for each completed round until the run ends. exit_run_failed when it failed or was stopped.
+[[nodiscard]] Outcome<> watch_run(const Context& context, const std::string& id);
+
+[[nodiscard]] Outcome<> list_models(const Context& context);
+// `what`: a digest, the beginning of one (6 digits or more), or a run.
+[[nodiscard]] Outcome<> get_model(const Context& context, const std::string& what, const std::filesystem::path& file);
+
+struct PartitionOptions {
+  std::string source;
+  std::int64_t devices = 0;
+  std::string scheme = "iid";
+  std::uint64_t seed = 1;
+  std::filesystem::path out;
+  std::string prefix = "device-";
+};
+[[nodiscard]] Outcome<> partition_dataset(const Context& context, const PartitionOptions& options);
+
+}  // namespace flops::cli

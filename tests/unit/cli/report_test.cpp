@@ -1,0 +1,136 @@
+#include <limits>
+
+#include <doctest/doctest.h>
+#include <boost/json/parse.hpp>
+
+#include "flops/report/table.hpp"
+#include "flops/report/text.hpp"
+#include "flops/report/views.hpp"
+
+namespace flops::report {
+namespace {
+
+namespace json = boost::json;
+
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("table: columns are aligned, numbers to the right, without trailing blanks") {
+  Table table({{"NAME"}, {"COUNT", Align::right}, {"NOTE"}});
+  table.add({"a", "7", "first"});
+  table.add({"longer", "12345", ""});
+  table.add({"only a name"});
+  CHECK(table.text() ==
+        "NAME         COUNT  NOTE\n"
+        "a                7  first\n"
+        "longer       12345\n"
+        "only a name\n");
+}
+
+TEST_CASE("table: rows printed one by one keep the width of the header") {
+  const Table table({{"ROUND", Align::right}, {"LOSS", Align::right, 8}});
+  CHECK(table.header() == "ROUND      LOSS\n");
+  CHECK(table.row({"1", "0.5"}) == "    1       0.5\n");
+  CHECK(table.row({"1234567", "0.5"}) == "1234567       0.5\n");
+}
+
+TEST_CASE("table: characters of several bytes count once") {
+  Table table({{"A"}, {"B"}});
+  table.add({"\u00e9\u00e9", "x"});
+  table.add({"abc", "y"});
+  CHECK(table.text() == "A    B\n\u00e9\u00e9   x\nabc  y\n");
+}
+
+TEST_CASE("details: values stand below each other") {
+  CHECK(details({{"run", "run-1"}, {"state", "finished"}, {"empty", ""}}) ==
+        "run:    run-1\nstate:  finished\nempty:\n");
+}
+
+TEST_CASE("text: what could steer a terminal is made harmless") {
+  struct Row {
+    const char* name;
+    std::string input;
+    std::string output;
+  };
+  const std::vector<Row> rows{
+      {"plain", "device-1", "device-1"},
+      {"umlaut", "Gr\u00fc\u00dfe", "Gr\u00fc\u00dfe"},
+      {"escape sequence", "\x1b[2Jgone", "?[2Jgone"},
+      {"line break", "a\nb\rc\td", "a?b?c?d"},
+      {"delete", "\x7f", "?"},
+      {"C1 control in UTF-8", "\u009b31m", "??31m"},
+      {"right-to-left override", "a\u202Eb", "a???b"},
+      {"overlong slash", "\xc0\xaf", "??"},
+      {"surrogate", "\xed\xa0\x80", "???"},
+      {"cut off", "a\xe2\x82", "a??"},
+      {"stray continuation", "\x80", "?"},
+      {"beyond Unicode", "\xf5\x80\x80\x80", "????"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    CHECK(printable(row.input) == row.output);
+  }
+}
+
+TEST_CASE("text: sizes and numbers") {
+  CHECK(bytes_text(0) == "0 B");
+  CHECK(bytes_text(1023) == "1023 B");
+  CHECK(bytes_text(1536) == "1.5 KiB");
+  CHECK(bytes_text(1024 * 1024 - 1) == "1.0 MiB");
+  CHECK(bytes_text(6'653'480) == "6.3 MiB");
+  CHECK(bytes_text(std::numeric_limits<std::uint64_t>::max()) == "16.0 EiB");
+  CHECK(fixed_text(0.87125, 3) == "0.871");
+  CHECK(fixed_text(std::numeric_limits<double>::quiet_NaN(), 3) == "-");
+}
+
+TEST_CASE("views: a run with its rounds") {
+  const json::value run = json::parse(R"({"id": "run-1", "state": "finished", "model_name": "cnn-small", "round": 2,
+    "rounds_total": 2, "accuracy": 0.871234, "loss": 0.4, "bytes_up": 2048, "bytes_down": 0, "created_at": 1700000000000,
+    "rounds": [{"round": 1, "accuracy": 0.8, "loss": 0.5, "participants": 5, "bytes_up": 1024, "bytes_down": 10,
+                "seconds": 1.234}, {"round": 2, "accuracy": null, "loss": null}]})");
+  const std::string text = run_details(run);
+  CHECK(has(text, "round:       2/2\n"));
+  CHECK(has(text, "accuracy:    0.8712\n"));
+  CHECK(has(text, "2023-11-14T22:13:20Z"));
+  CHECK(has(text, "    1    0.8000    0.5000             5     1.0 KiB        10 B     1.23\n"));
+  CHECK(has(text, "    2         -         -             -           -           -        -\n"));
+}
+
+TEST_CASE("views: devices, tokens and models") {
+  const std::string devices = devices_table(json::parse(R"({"devices": [{"id": "device-1", "state": "enrolled",
+    "online": true, "datasets": [{"tag": "a"}, {"tag": "b"}], "last_seen": "2023-11-14T22:13:20Z"}]})"));
+  CHECK(has(devices, "device-1  enrolled  online  -         a,b   -     -        2023-11-14T22:13:20Z\n"));
+  const std::string device = device_details(json::parse(R"({"id": "device-1", "online": false, "memory_bytes": 1024,
+    "labels": {"site": "north"}, "datasets": [{"tag": "a", "train_samples": 10, "test_samples": 2}]})"));
+  CHECK(has(device, "online:             offline\n"));
+  CHECK(has(device, "data a:             10 train, 2 test\n"));
+  CHECK(has(device, "label site:         north\n"));
+  const std::string tokens =
+      tokens_table(json::parse(R"({"tokens": [{"id": "t1", "uses_left": 3, "note": "shelf\u001b[1m"}, {"id": 17}]})"));
+  CHECK(has(tokens, "\n17 "));
+  CHECK(has(tokens, "t1          3  -        -        shelf?[1m\n"));
+  const std::string models = models_table(
+      json::parse(R"({"models": [{"digest": "0123456789abcdef", "run": "run-1", "round": 3, "bytes": 4096}]})"));
+  CHECK(has(models, "0123456789ab  run-1      3"));
+}
+
+TEST_CASE("views: answers of another shape never break a table") {
+  for (const char* text :
+       {"{}", "[]", "null", R"({"runs": 7, "devices": {}, "tokens": "x", "models": null})",
+        R"({"runs": [1, null, []], "devices": [[]], "tokens": [false], "models": ["x"],
+                               "rounds": [0], "labels": []})",
+        R"({"runs": [{"id": 7, "round": "x", "accuracy": {}, "bytes_up": -1, "created_at": 1e99}]})"}) {
+    CAPTURE(text);
+    const json::value value = json::parse(text);
+    CHECK(has(runs_table(value), "RUN"));
+    CHECK(has(devices_table(value), "DEVICE"));
+    CHECK(has(tokens_table(value), "USES LEFT"));
+    CHECK(has(models_table(value), "MODEL"));
+    CHECK(has(run_details(value), "state"));
+    CHECK(has(device_details(value), "state"));
+  }
+}
+
+}  // namespace
+}  // namespace flops::report
