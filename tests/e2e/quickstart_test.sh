@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# scripts/quickstart.sh from end to end, small: the promised document comes out, the same seed gives the same model, an
+# interrupted one stops everything, and nothing is left running.
+set -euo pipefail
+
+source_dir=${1:?usage: quickstart_test.sh SOURCE_DIR}
+folder=$(mktemp -d)
+script_pid=
+clean_up() {
+  [ -z "$script_pid" ] || kill -KILL "$script_pid" 2>/dev/null || true
+  rm -rf "$folder"
+}
+trap clean_up EXIT
+
+fail() {
+  echo "quickstart test: $*" >&2
+  exit 1
+}
+quickstart() { "$source_dir/scripts/quickstart.sh" --no-install --dir "$folder/runs" "$@"; }
+# Processes of the product whose command line names our folder.
+left_running() {
+  local entry
+  for entry in /proc/[0-9]*/cmdline; do
+    # A process may end while it is looked at.
+    if { tr '\0' ' ' <"$entry"; } 2>/dev/null | grep -E '^[^ ]*(flops-|mosquitto)' | grep -F "$folder/runs"; then
+      return 0
+    fi
+  done
+  return 1
+}
+# what, jq expression over the document
+expect() { jq -e "$2" "$folder/$1.json" >/dev/null || fail "$1: not so: $2; the document: $(cat "$folder/$1.json")"; }
+
+for name in one two; do
+  quickstart --devices 3 --rounds 2 --model softmax --partition shards:4 --seed 7 --json "$folder/$name.json" >"$folder/$name.log" 2>&1 ||
+    fail "the script failed: $(tail -n 40 "$folder/$name.log")"
+  ! left_running || fail "something is still running"
+  expect "$name" '[.rounds[].round] == [1, 2]'
+  expect "$name" 'all(.rounds[]; .participants == 3 and .bytes_up > 0 and .bytes_down > 0 and .seconds > 0 and
+                                 .train_seconds_max > 0 and .accuracy > 0.3 and .loss > 0)'
+  expect "$name" '.accuracy == .rounds[-1].accuracy and (.model_digest | length) == 64'
+  expect "$name" '.programs | all(.coordinator, .agent, .broker; .rss_idle_kb > 0 and .rss_peak_kb >= .rss_idle_kb)'
+  expect "$name" '.programs.trainer.rss_peak_kb > 0'
+  [ -s "$(jq -r .model_path "$folder/$name.json")" ] || fail "the model is not where the document says"
+  ! grep -q "$(printf '\033')" "$folder/$name.log" || fail "colour or cursor movement off a terminal"
+done
+[ "$(jq -r .model_digest "$folder/one.json")" = "$(jq -r .model_digest "$folder/two.json")" ] ||
+  fail "the same seed gave two models"
+
+while read -r signal expected; do
+  # Without job control a background process ignores SIGINT; env gives it back, as on a terminal.
+  env --default-signal=INT "$source_dir/scripts/quickstart.sh" --no-install --dir "$folder/runs" --devices 2 --rounds 1000 \
+    --model softmax >"$folder/$signal.log" 2>&1 &
+  script_pid=$!
+  for ((i = 0; i < 1200; i++)); do
+    ! grep -q '^ROUND' "$folder/$signal.log" || break
+    kill -0 "$script_pid" 2>/dev/null || fail "the script ended early: $(tail -n 40 "$folder/$signal.log")"
+    sleep 0.1
+  done
+  grep -q '^ROUND' "$folder/$signal.log" || fail "no round in time: $(tail -n 40 "$folder/$signal.log")"
+  kill "-$signal" "$script_pid"
+  status=0
+  wait "$script_pid" || status=$?
+  script_pid=
+  [ "$status" -eq "$expected" ] ||
+    fail "SIG$signal: the script exited with $status"
+  ! left_running || fail "SIG$signal: something is still running"
+done <<<$'INT 130\nTERM 143'
+
+status=0
+quickstart --devices none >/dev/null 2>"$folder/usage.log" || status=$?
+[ "$status" -eq 2 ] || fail "wrong usage exited with $status"
+grep -q "'none' is not a positive number" "$folder/usage.log" || fail "wrong usage was not explained"
+echo "quickstart test: passed"
