@@ -1,0 +1,156 @@
+#include "job_runner.hpp"
+
+#include <cerrno>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "flops/core/clock.hpp"
+#include "flops/models/training.hpp"
+#include "mapping.hpp"
+
+namespace flops {
+namespace {
+
+using trainer::Job;
+using trainer::JobKind;
+using trainer::JobReport;
+
+double seconds_since(SteadyTime start) {
+  return Seconds(SystemClock().steady() - start).count();
+}
+
+std::size_t descriptors_of(JobKind kind) {
+  return kind == JobKind::train ? 2 : 1;
+}
+
+// The job's model with the agent's parameters in it.
+Result<models::Model> load_base(const Job& job, int parameters) {
+  auto model = models::Model::create(job.model, 0);
+  if (!model) {
+    return model;
+  }
+  if (model->layout().id() != job.layout) {
+    return fail(
+        ErrorKind::permanent,
+        "model '{}' has the layout {} here, but the job's parameters have {}: is this device's software older or "
+        "newer than the coordinator's?",
+        job.model, model->layout().id().short_hex(), job.layout.short_hex());
+  }
+  const auto base = Mapping::open(parameters, model->layout().parameters(), Mapping::Access::read);
+  if (!base) {
+    return fail(base.error(), "base model");
+  }
+  if (auto loaded = model->load(base->values()); !loaded) {
+    return fail(loaded.error());
+  }
+  return model;
+}
+
+}  // namespace
+
+Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descriptors, JobObserver& observer) {
+  if (descriptors.size() != descriptors_of(job.kind)) {
+    return fail(ErrorKind::permanent, "a job '{}' comes with {} descriptors, not {}", trainer::to_string(job.kind),
+                descriptors_of(job.kind), descriptors.size());
+  }
+  if (job.kind == JobKind::init) {
+    return init(job, descriptors[0].get());
+  }
+  if (auto go_on = observer.progress("loading", 0, 0); !go_on) {
+    return fail(go_on.error());
+  }
+  auto model = load_base(job, descriptors[0].get());
+  if (!model) {
+    return fail(model.error());
+  }
+  std::optional<trainer::Evaluation> evaluation;
+  if (job.kind == JobKind::evaluate || job.evaluate_first) {
+    const auto measured = evaluate(*model, job, observer);
+    if (!measured) {
+      return fail(measured.error());
+    }
+    evaluation = *measured;
+  }
+  JobReport report;
+  if (job.kind == JobKind::train) {
+    if (evaluation) {
+      observer.evaluated(*evaluation);
+    }
+    auto trained = train(*model, job, descriptors[1].get(), observer);
+    if (!trained) {
+      return trained;
+    }
+    report = std::move(*trained);
+  }
+  report.evaluation = evaluation;
+  return report;
+}
+
+Result<JobReport> JobRunner::init(const Job& job, int result) {
+  const auto model = models::Model::create(job.model, job.seed);
+  if (!model) {
+    return fail(model.error());
+  }
+  if (::ftruncate(result, static_cast<off_t>(model->layout().bytes())) != 0) {
+    return fail(errno_error(errno, "sizing the memory for the initial parameters"));
+  }
+  const auto mapping = Mapping::open(result, model->layout().parameters(), Mapping::Access::write);
+  if (!mapping) {
+    return fail(mapping.error(), "initial parameters");
+  }
+  if (auto stored = model->store(mapping->values()); !stored) {
+    return fail(stored.error());
+  }
+  JobReport report;
+  report.layout = model->layout().canonical();
+  return report;
+}
+
+Result<trainer::Evaluation> JobRunner::evaluate(models::Model& model, const Job& job, JobObserver& observer) {
+  const auto split = splits_.get(job.dataset.test_samples, job.dataset.test_labels);
+  if (!split) {
+    return fail(split.error(), fmt::format("test split of '{}'", job.dataset.tag));
+  }
+  const SteadyTime start = SystemClock().steady();
+  const auto outcome = models::evaluate(
+      model, **split, job.training.loss, job.evaluate_batch,
+      [&](std::uint64_t done, std::uint64_t total) { return observer.progress("evaluating", done, total); });
+  if (!outcome) {
+    return fail(outcome.error());
+  }
+  return trainer::Evaluation{outcome->loss, outcome->accuracy, outcome->samples, seconds_since(start)};
+}
+
+Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int result, JobObserver& observer) {
+  // Mapped first: a result that does not fit is known before an hour of work.
+  const auto mapping = Mapping::open(result, model.layout().parameters(), Mapping::Access::write);
+  if (!mapping) {
+    return fail(mapping.error(), "trained parameters");
+  }
+  const auto split = splits_.get(job.dataset.train_samples, job.dataset.train_labels);
+  if (!split) {
+    return fail(split.error(), fmt::format("train split of '{}'", job.dataset.tag));
+  }
+  const trainer::Training& wanted = job.training;
+  const models::TrainingPlan plan{wanted.epochs,   wanted.batch,        wanted.optimizer, wanted.learning_rate,
+                                  wanted.momentum, wanted.weight_decay, wanted.loss};
+  const SteadyTime start = SystemClock().steady();
+  const auto outcome = models::train(model, **split, plan, job.seed, [&](std::uint64_t done, std::uint64_t total) {
+    return observer.progress("training", done, total);
+  });
+  if (!outcome) {
+    return fail(outcome.error());
+  }
+  const double seconds = seconds_since(start);
+  if (auto stored = model.store(mapping->values()); !stored) {
+    return fail(stored.error());
+  }
+  JobReport report;
+  report.samples = outcome->samples;
+  report.train_loss = outcome->loss;
+  report.train_seconds = seconds;
+  return report;
+}
+
+}  // namespace flops

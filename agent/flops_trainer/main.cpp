@@ -1,0 +1,98 @@
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "flops/core/log.hpp"
+#include "flops/core/version.hpp"
+#include "flops/models/model.hpp"
+#include "flops/models/training.hpp"
+#include "sandbox.hpp"
+#include "worker.hpp"
+
+namespace {
+
+constexpr const char* about =
+    "Trains and evaluates models on this device, for flops-agent.\n\n"
+    "The agent starts this program by itself when a task comes, gives it the model and the place of the data, and "
+    "lets\n"
+    "it end after an idle time; there is nothing to start by hand. It works without network access, and a crash\n"
+    "or a lack of memory here leaves the agent running.\n";
+constexpr const char* more =
+    "Examples:\n"
+    "  flops-trainer models     which models a run may name\n\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage.\n";
+
+constexpr int exit_failed = 1;
+constexpr int exit_usage = 2;
+
+struct Arguments {
+  int socket = -1;
+  double idle_seconds = 120;
+  int threads = 0;
+};
+
+int list_models() {
+  fmt::print("{:<12} {:>11}  {}\n", "MODEL", "PARAMETERS", "WHAT IT IS");
+  for (const flops::models::ModelInfo& info : flops::models::zoo()) {
+    const auto model = flops::models::Model::create(info.name, 0);
+    if (!model) {
+      fmt::print(stderr, "flops-trainer: {}\n", model.error().what);
+      return exit_failed;
+    }
+    fmt::print("{:<12} {:>11}  {}\n", info.name, model->layout().parameters(), info.summary);
+  }
+  return 0;
+}
+
+int work(const Arguments& arguments) {
+  flops::log::start("flops-trainer", flops::log::Level::info);
+  flops::models::configure_runtime(arguments.threads);
+  if (auto inside = flops::enter_sandbox(); !inside) {
+    flops::log::error("sandbox", "{}", inside.error().what);
+    return exit_failed;
+  }
+  const flops::WorkerOptions options{
+      arguments.socket, std::chrono::milliseconds(static_cast<std::int64_t>(arguments.idle_seconds * 1e3))};
+  if (auto done = flops::run_worker(options); !done) {
+    flops::log::error("worker", "{}", done.error().what);
+    return exit_failed;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(about, "flops-trainer");
+  app.footer(more);
+  app.set_version_flag("--version", "flops-trainer " + std::string(flops::version));
+  Arguments arguments;
+  const auto* const socket =
+      app.add_option("--worker-fd", arguments.socket, "Work for the agent at the other end of this socket")
+          ->check(CLI::Range(3, 1'000'000));
+  app.add_option("--idle-seconds", arguments.idle_seconds, "Worker: end after so long without a job")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  app.add_option("--threads", arguments.threads, "Worker: compute threads; 0: one per core")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  const auto* const models = app.add_subcommand("models", "List the built-in models");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : exit_usage;
+  }
+  if (models->parsed()) {
+    return list_models();
+  }
+  if (socket->count() == 0) {
+    fmt::print("{}", app.help());
+    return exit_usage;
+  }
+  const int status = work(arguments);
+  std::fflush(nullptr);
+  // No static destructors: LibTorch's take time and do nothing for a process without state.
+  std::_Exit(status);
+}

@@ -1,0 +1,127 @@
+// What the agent asks of flops-trainer, and what it answers: plain values and their JSON form.
+//
+// Transport: a SOCK_SEQPACKET socketpair, one JSON document a packet of at most 64 KiB; file descriptors travel beside
+// the job (SCM_RIGHTS). Parameters are never copied through the socket: `parameters` is a memfd that holds the base
+// model as little-endian float32 in layout order; the trainer maps it and writes the trained parameters into `result`,
+// a memfd of the same size. For `init` only `result` is used, and it is sized by the trainer.
+//
+// Descriptors beside a job: init [result], evaluate [parameters], train [parameters, result].
+//
+// Both sides treat what they read as hostile: unknown, missing or ill-typed fields and values out of range are refused.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "flops/core/digest.hpp"
+#include "flops/core/error.hpp"
+#include "flops/core/fd.hpp"
+
+namespace flops::trainer {
+
+inline constexpr std::size_t max_packet = 64U * 1024U;
+
+enum class JobKind {
+  init,      // make the model's initial parameters from the seed
+  train,     // train from the base model; with evaluate_first also measure the base model on the test split
+  evaluate,  // measure the base model on the test split
+};
+
+// Files of one data tag. Only IDX (the MNIST format) today.
+struct DatasetFiles {
+  std::string tag;
+  std::string format = "idx";
+  std::filesystem::path train_samples;
+  std::filesystem::path train_labels;
+  std::filesystem::path test_samples;
+  std::filesystem::path test_labels;
+};
+
+struct Training {
+  std::int64_t epochs = 1;
+  std::int64_t batch = 32;
+  std::string optimizer = "sgd";  // sgd | adam
+  double learning_rate = 0.05;
+  double momentum = 0.0;
+  double weight_decay = 0.0;
+  std::string loss = "cross_entropy";  // cross_entropy | mse; also what evaluate_first reports
+
+  bool operator==(const Training&) const = default;
+};
+
+struct Job {
+  JobKind kind = JobKind::train;
+  std::string model;       // name in the zoo: "cnn-small"
+  Digest layout;           // the layout the parameters are in; checked against the model's own. Not for init.
+  std::uint64_t seed = 0;  // of shuffling and dropout (train) or of the parameters (init)
+  DatasetFiles dataset;    // not for init
+  Training training;       // train only
+  bool evaluate_first = false;
+  std::int64_t evaluate_batch = 500;
+};
+
+struct Evaluation {
+  double loss = 0;
+  double accuracy = 0;  // 0 to 1: share of samples whose largest output is the label's
+  std::uint64_t samples = 0;
+  double seconds = 0;
+};
+
+struct JobReport {
+  std::optional<Evaluation> evaluation;  // of the base model
+  // train
+  std::uint64_t samples = 0;  // in the train split: the update's weight
+  double train_loss = 0;      // mean over the last epoch
+  double train_seconds = 0;
+  // init
+  std::string layout;  // canonical text
+};
+
+struct Progress {
+  std::string phase;  // loading | evaluating | training
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;  // batches
+};
+
+[[nodiscard]] std::string_view to_string(JobKind kind);
+// Only what the kind needs is written, and expected by parse_job: `layout` and `dataset` not for init, `training` and
+// `evaluate_first` only for train, `evaluate_batch` not for init.
+[[nodiscard]] std::string to_json(const Job& job);
+// permanent, with the field and what it must be.
+[[nodiscard]] Result<Job> parse_job(std::string_view json);
+
+// trainer -> agent. Exactly one of the members is set. `evaluation` is sent as soon as it is known, before training.
+struct Answer {
+  std::optional<Progress> progress;
+  std::optional<Evaluation> evaluation;
+  std::optional<JobReport> report;
+  std::optional<Error> error;
+};
+[[nodiscard]] std::string to_json(const Answer& answer);
+[[nodiscard]] Result<Answer> parse_answer(std::string_view json);
+
+// agent -> trainer, besides a job: {"cancel":true} ends the current job at the next batch with an error `cancelled`.
+[[nodiscard]] std::string cancel_json();
+[[nodiscard]] bool is_cancel(std::string_view json);
+
+// One packet with at most two descriptors. Both: transient when the (non-blocking) socket would block; cancelled when
+// the peer closed. permanent: empty or larger than max_packet, or more than two descriptors (those received are
+// closed).
+inline constexpr std::size_t max_descriptors = 2;
+struct Packet {
+  std::string text;
+  std::vector<Fd> descriptors;
+};
+[[nodiscard]] Result<> send_packet(int socket, std::string_view text, const std::vector<int>& descriptors = {});
+[[nodiscard]] Result<Packet> receive_packet(int socket);
+
+// An anonymous file for parameters, zeroed. Its size is sealed; with 0 bytes it is left open, for a trainer to size
+// (init). resource: no memory or descriptors left.
+[[nodiscard]] Result<Fd> make_memfd(const char* name, std::uint64_t bytes);
+
+}  // namespace flops::trainer

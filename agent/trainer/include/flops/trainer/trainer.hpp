@@ -1,0 +1,73 @@
+// The agent's view of training: a port, so that the agent's logic is tested without LibTorch.
+//
+// One job at a time. All calls and callbacks on the loop's thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include "flops/core/error.hpp"
+#include "flops/core/fd.hpp"
+#include "flops/trainer/job.hpp"
+
+namespace flops::trainer {
+
+struct JobCallbacks {
+  std::function<void(const Progress&)> progress;
+  std::function<void(const Evaluation&)> evaluated;
+  // Exactly once, last. cancelled after cancel(); transient when the process died (killed, out of memory); permanent
+  // when the job cannot work (unknown model, missing data).
+  std::function<void(Result<JobReport>)> finished;
+};
+
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+  // bug when a job runs. `parameters` and `result` stay with the caller, who may close them at once; -1 for one that
+  // the job's kind does not use (job.hpp). Never calls back before it returns. After success of `init` the size of
+  // `result` is the model's, and sealed.
+  [[nodiscard]] virtual Result<> start(const Job& job, int parameters, int result, JobCallbacks callbacks) = 0;
+  virtual void cancel() = 0;  // no effect when idle
+  [[nodiscard]] virtual bool busy() const = 0;
+  // Ends the worker process, kindly, then by force; `done` when it is gone.
+  virtual void stop(std::function<void()> done) = 0;
+};
+
+struct ProcessTrainerOptions {
+  std::filesystem::path program;  // flops-trainer
+  std::chrono::milliseconds warm_for{
+      120'000};              // how long an idle worker is kept, so that rounds do not pay LibTorch's load time
+  std::int64_t threads = 0;  // compute threads; 0: all cores
+  std::int64_t memory_limit_mb = 4096;  // RLIMIT_DATA of the worker; 0: none
+  int nice = 10;
+  std::chrono::milliseconds cancel_grace{10'000};  // cancel -> SIGTERM -> (2 s) SIGKILL
+};
+
+// Starts flops-trainer as a child when the first job comes, keeps it warm, restarts it when it died. The child ends by
+// itself when its socket closes, so it never outlives the agent.
+class ProcessTrainer final : public Trainer {
+ public:
+  ProcessTrainer(boost::asio::any_io_executor loop, ProcessTrainerOptions options);
+  ~ProcessTrainer() override;
+  [[nodiscard]] Result<> start(const Job& job, int parameters, int result, JobCallbacks callbacks) override;
+  void cancel() override;
+  [[nodiscard]] bool busy() const override;
+  void stop(std::function<void()> done) override;
+
+  [[nodiscard]] std::optional<int> worker_pid() const;  // none when no worker runs
+  // Peak resident memory of workers so far, in KiB (VmHWM, read at the end of each job).
+  [[nodiscard]] std::int64_t peak_kib() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace flops::trainer

@@ -1,0 +1,171 @@
+#include <array>
+
+#include "fields.hpp"
+
+namespace flops::trainer {
+namespace {
+
+namespace json = boost::json;
+
+// Of this protocol. Agent and trainer are installed together; after an upgrade an agent that still runs meets a
+// newer trainer.
+constexpr int job_version = 1;
+
+constexpr std::size_t max_name = 64;
+constexpr std::size_t max_path = 4096;
+constexpr std::int64_t max_epochs = 100'000;
+constexpr std::int64_t max_batch = 65'536;
+constexpr double max_rate = 1000;
+constexpr std::array kinds = {JobKind::init, JobKind::train, JobKind::evaluate};
+
+json::object dataset_object(const DatasetFiles& files) {
+  return {{"tag", files.tag},
+          {"format", files.format},
+          {"train_samples", files.train_samples.string()},
+          {"train_labels", files.train_labels.string()},
+          {"test_samples", files.test_samples.string()},
+          {"test_labels", files.test_labels.string()}};
+}
+
+json::object training_object(const Training& training) {
+  return {{"epochs", training.epochs},
+          {"batch", training.batch},
+          {"optimizer", training.optimizer},
+          {"learning_rate", training.learning_rate},
+          {"momentum", training.momentum},
+          {"weight_decay", training.weight_decay},
+          {"loss", training.loss}};
+}
+
+Result<DatasetFiles> read_dataset(const json::object& object) {
+  Fields fields(object, "dataset.");
+  DatasetFiles files;
+  files.tag = fields.text("tag", max_name);
+  files.format = fields.text("format", max_name);
+  if (files.format != "idx") {
+    fields.complain("format", "must be \"idx\"");
+  }
+  const auto path = [&](std::string_view name) {
+    std::filesystem::path value(fields.text(name, max_path));
+    if (!value.empty() && !value.is_absolute()) {
+      fields.complain(name, "must be an absolute path");
+    }
+    return value;
+  };
+  // A split that a job does not use may be empty: an evaluator has no train split.
+  files.train_samples = path("train_samples");
+  files.train_labels = path("train_labels");
+  files.test_samples = path("test_samples");
+  files.test_labels = path("test_labels");
+  if (auto done = fields.done(); !done) {
+    return fail(done.error());
+  }
+  return files;
+}
+
+Result<Training> read_training(const json::object& object) {
+  Fields fields(object, "training.");
+  Training training;
+  training.epochs = fields.integer("epochs", 1, max_epochs);
+  training.batch = fields.integer("batch", 1, max_batch);
+  training.optimizer = fields.text("optimizer", max_name);
+  training.learning_rate = fields.number("learning_rate", 0, max_rate);
+  training.momentum = fields.number("momentum", 0, 1);
+  training.weight_decay = fields.number("weight_decay", 0, max_rate);
+  training.loss = fields.text("loss", max_name);
+  if (auto done = fields.done(); !done) {
+    return fail(done.error());
+  }
+  return training;
+}
+
+JobKind read_kind(Fields& fields) {
+  const std::string name = fields.text("job", max_name);
+  for (const JobKind kind : kinds) {
+    if (to_string(kind) == name) {
+      return kind;
+    }
+  }
+  fields.complain("job", "must be one of init, train, evaluate");
+  return JobKind::init;
+}
+
+Result<> read_work(Fields& fields, Job& job) {
+  const auto layout = Digest::from_hex(fields.text("layout", 2 * Digest::size));
+  if (!layout) {
+    fields.complain("layout", "must be 64 hexadecimal digits");
+  } else {
+    job.layout = *layout;
+  }
+  job.evaluate_batch = fields.integer("evaluate_batch", 1, max_batch);
+  const json::object& files = fields.object("dataset");
+  const bool trains = job.kind == JobKind::train;
+  job.evaluate_first = trains && fields.boolean("evaluate_first");
+  const json::object* training = trains ? &fields.object("training") : nullptr;
+  if (auto done = fields.done(); !done) {
+    return done;
+  }
+  auto dataset = read_dataset(files);
+  if (!dataset) {
+    return fail(dataset.error());
+  }
+  job.dataset = std::move(*dataset);
+  if (training != nullptr) {
+    auto read = read_training(*training);
+    if (!read) {
+      return fail(read.error());
+    }
+    job.training = std::move(*read);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view to_string(JobKind kind) {
+  switch (kind) {
+    case JobKind::init: return "init";
+    case JobKind::train: return "train";
+    case JobKind::evaluate: return "evaluate";
+  }
+  return "unknown";
+}
+
+std::string to_json(const Job& job) {
+  json::object object{{"v", job_version}, {"job", to_string(job.kind)}, {"model", job.model}, {"seed", job.seed}};
+  if (job.kind != JobKind::init) {
+    object["layout"] = job.layout.hex();
+    object["evaluate_batch"] = job.evaluate_batch;
+    object["dataset"] = dataset_object(job.dataset);
+  }
+  if (job.kind == JobKind::train) {
+    object["evaluate_first"] = job.evaluate_first;
+    object["training"] = training_object(job.training);
+  }
+  return json::serialize(object);
+}
+
+Result<Job> parse_job(std::string_view text) {
+  const auto object = parse_object(text);
+  if (!object) {
+    return fail(object.error(), "job");
+  }
+  const json::value* version = object->if_contains("v");
+  if (version == nullptr || *version != job_version) {
+    return fail(ErrorKind::permanent,
+                "job: 'v' must be {}: agent and trainer are of different versions; restart the agent", job_version);
+  }
+  Fields fields(*object, "");
+  Job job;
+  (void)fields.integer("v", job_version, job_version);
+  job.kind = read_kind(fields);
+  job.model = fields.text("model", max_name);
+  job.seed = fields.natural("seed");
+  const Result<> read = job.kind == JobKind::init ? fields.done() : read_work(fields, job);
+  if (!read) {
+    return fail(read.error(), "job");
+  }
+  return job;
+}
+
+}  // namespace flops::trainer

@@ -1,0 +1,57 @@
+// Local training and evaluation, deterministic: the same model, data, plan, seed and number of threads give the same
+// bytes, in a new process or one that has run other jobs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "flops/core/error.hpp"
+#include "flops/models/dataset.hpp"
+#include "flops/models/model.hpp"
+
+namespace flops::models {
+
+struct TrainingPlan {
+  std::int64_t epochs = 1;
+  std::int64_t batch = 32;
+  std::string optimizer = "sgd";  // sgd | adam
+  double learning_rate = 0.05;
+  double momentum = 0.0;  // sgd only
+  double weight_decay = 0.0;
+  std::string loss = "cross_entropy";  // cross_entropy | mse (of the outputs against the one-hot label)
+};
+
+struct TrainingOutcome {
+  std::uint64_t samples = 0;
+  double loss = 0;  // mean over the last epoch
+};
+
+struct EvaluationOutcome {
+  std::uint64_t samples = 0;
+  double loss = 0;      // mean over the samples
+  double accuracy = 0;  // 0 to 1: the largest output is the label's
+};
+
+// Called before every batch with the number of batches done, and once after the last. An error ends the work and is
+// passed on; that is how a job is cancelled.
+using OnBatch = std::function<Result<>(std::uint64_t done, std::uint64_t total)>;
+
+// Once, before anything else: number of compute threads (0: one per core), deterministic algorithms.
+void configure_runtime(int threads);
+
+// Trains in place. permanent: the plan or the data do not fit the model, or "training diverged: ..." (a loss that is
+// NaN or infinite); resource: out of memory.
+[[nodiscard]] Result<TrainingOutcome> train(Model& model, const Split& split, const TrainingPlan& plan,
+                                            std::uint64_t seed, const OnBatch& on_batch);
+
+// `loss` as in TrainingPlan. permanent: as above, or the loss is not finite.
+[[nodiscard]] Result<EvaluationOutcome> evaluate(Model& model, const Split& split, const std::string& loss,
+                                                 std::int64_t batch, const OnBatch& on_batch);
+
+// The order in which an epoch visits the samples: Fisher-Yates with xoshiro256**, a function of its arguments alone on
+// every platform.
+[[nodiscard]] std::vector<std::uint32_t> shuffled(std::uint32_t count, std::uint64_t seed, std::uint64_t epoch);
+
+}  // namespace flops::models

@@ -1,0 +1,33 @@
+// What a model of the zoo is, and how it is registered.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <torch/nn/module.h>
+
+#include "flops/models/model.hpp"
+
+namespace flops::models {
+
+class Net : public torch::nn::Module {
+ public:
+  // [n, 1, rows, columns] with values 0 to 1 -> [n, classes], before any softmax.
+  virtual torch::Tensor forward(const torch::Tensor& images) = 0;
+};
+
+struct ZooEntry {
+  ModelInfo info;
+  std::shared_ptr<Net> (*make)();
+};
+[[nodiscard]] const std::vector<ZooEntry>& zoo_entries();
+void add_to_zoo(const ZooEntry& entry);
+
+template <class Model>
+struct Registered {
+  explicit Registered(const ModelInfo& info) {
+    add_to_zoo({info, []() -> std::shared_ptr<Net> { return std::make_shared<Model>(); }});
+  }
+};
+
+}  // namespace flops::models

@@ -1,0 +1,266 @@
+#include "flops/models/training.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <thread>
+
+#include <dlfcn.h>
+
+#include <torch/optim/adam.h>
+#include <torch/optim/sgd.h>
+#include <torch/utils.h>
+
+#include "parts.hpp"
+
+namespace flops::models {
+namespace {
+
+constexpr std::int64_t max_epochs = 100'000;
+constexpr std::int64_t max_batch = 65'536;
+
+Result<> check_loss(const std::string& loss) {
+  if (loss != "cross_entropy" && loss != "mse") {
+    return fail(ErrorKind::permanent, "there is no loss '{}'; there are: cross_entropy, mse", loss);
+  }
+  return {};
+}
+
+Result<> check_batch(std::int64_t batch) {
+  if (batch < 1 || batch > max_batch) {
+    return fail(ErrorKind::permanent, "batch is {}; it must be 1 to {}", batch, max_batch);
+  }
+  return {};
+}
+
+Result<> check_range(const char* name, double value, double low, double high) {
+  if (!(value >= low && value <= high)) {  // NaN fails too
+    return fail(ErrorKind::permanent, "{} is {}; it must be {} to {}", name, value, low, high);
+  }
+  return {};
+}
+
+Result<> check_plan(const TrainingPlan& plan) {
+  if (plan.optimizer != "sgd" && plan.optimizer != "adam") {
+    return fail(ErrorKind::permanent, "there is no optimizer '{}'; there are: sgd, adam", plan.optimizer);
+  }
+  if (plan.optimizer == "adam" && plan.momentum != 0) {
+    return fail(ErrorKind::permanent, "momentum is for sgd; adam has its own");
+  }
+  if (plan.epochs < 1 || plan.epochs > max_epochs) {
+    return fail(ErrorKind::permanent, "epochs is {}; it must be 1 to {}", plan.epochs, max_epochs);
+  }
+  for (const auto& checked :
+       {check_loss(plan.loss), check_batch(plan.batch), check_range("learning_rate", plan.learning_rate, 0, 1000),
+        check_range("momentum", plan.momentum, 0, 1), check_range("weight_decay", plan.weight_decay, 0, 1000)}) {
+    if (!checked) {
+      return checked;
+    }
+  }
+  return {};
+}
+
+Result<> check_fits(const Split& split, const ModelInfo& info) {
+  if (split.count == 0) {
+    return fail(ErrorKind::permanent, "{}: there are no samples", split.samples_name);
+  }
+  if (split.rows != info.rows || split.columns != info.columns) {
+    return fail(ErrorKind::permanent, "{}: images of {}x{}, but model '{}' takes {}x{}", split.samples_name, split.rows,
+                split.columns, info.name, info.rows, info.columns);
+  }
+  const auto bad =
+      std::find_if(split.labels.begin(), split.labels.end(), [&](std::uint8_t label) { return label >= info.classes; });
+  if (bad != split.labels.end()) {
+    return fail(ErrorKind::permanent, "{}: label {} of sample {}, but model '{}' has the classes 0 to {}",
+                split.labels_name, int{*bad}, bad - split.labels.begin(), info.name, info.classes - 1);
+  }
+  return {};
+}
+
+constexpr std::array<float, 256> make_scale() {
+  std::array<float, 256> scale{};
+  for (std::size_t value = 0; value < scale.size(); ++value) {
+    scale[value] = static_cast<float>(value) / 255.0F;
+  }
+  return scale;
+}
+
+struct Batch {
+  torch::Tensor images;  // [n, 1, rows, columns], 0 to 1
+  torch::Tensor labels;  // [n], int64
+};
+
+// Gathers samples into two tensors that are used again for every batch.
+class Batcher {
+ public:
+  Batcher(const Split& split, std::int64_t batch)
+      : split_(split),
+        capacity_(std::min<std::int64_t>(batch, split.count)),
+        images_(torch::empty({capacity_, 1, split.rows, split.columns}, torch::kFloat32)),
+        labels_(torch::empty({capacity_}, torch::kInt64)) {}
+
+  [[nodiscard]] std::uint64_t batches() const {
+    return (std::uint64_t{split_.count} + static_cast<std::uint64_t>(capacity_) - 1) /
+           static_cast<std::uint64_t>(capacity_);
+  }
+
+  Batch gather(std::span<const std::uint32_t> order, std::uint64_t n) {
+    static constexpr std::array<float, 256> scale = make_scale();
+    const auto size = static_cast<std::size_t>(capacity_);
+    const auto first = static_cast<std::size_t>(n) * size;
+    const auto picked = order.subspan(first, std::min(size, order.size() - first));
+    float* pixel = images_.data_ptr<float>();
+    std::int64_t* label = labels_.data_ptr<std::int64_t>();
+    for (const std::uint32_t index : picked) {
+      const std::uint8_t* const image = split_.pixels.data() + index * split_.image_bytes();
+      pixel = std::transform(image, image + split_.image_bytes(), pixel, [](std::uint8_t byte) { return scale[byte]; });
+      *label++ = split_.labels[index];
+    }
+    const auto count = static_cast<std::int64_t>(picked.size());
+    return count == capacity_ ? Batch{images_, labels_}
+                              : Batch{images_.narrow(0, 0, count), labels_.narrow(0, 0, count)};
+  }
+
+ private:
+  const Split& split_;
+  std::int64_t capacity_;
+  torch::Tensor images_;
+  torch::Tensor labels_;
+};
+
+torch::Tensor loss_of(const std::string& loss, const torch::Tensor& outputs, const torch::Tensor& labels) {
+  if (loss == "mse") {
+    return torch::mse_loss(outputs, torch::one_hot(labels, outputs.size(1)).to(torch::kFloat32));
+  }
+  return torch::cross_entropy_loss(outputs, labels);
+}
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const TrainingPlan& plan, Net& net) {
+  if (plan.optimizer == "adam") {
+    return std::make_unique<torch::optim::Adam>(
+        net.parameters(), torch::optim::AdamOptions(plan.learning_rate).weight_decay(plan.weight_decay));
+  }
+  return std::make_unique<torch::optim::SGD>(
+      net.parameters(),
+      torch::optim::SGDOptions(plan.learning_rate).momentum(plan.momentum).weight_decay(plan.weight_decay));
+}
+
+// Mean loss of one epoch.
+Result<double> train_epoch(Net& net, torch::optim::Optimizer& optimizer, const TrainingPlan& plan, Batcher& batcher,
+                           std::span<const std::uint32_t> order, std::uint64_t epoch, const OnBatch& on_batch) {
+  const std::uint64_t batches = batcher.batches();
+  double sum = 0;
+  for (std::uint64_t n = 0; n < batches; ++n) {
+    if (auto go_on = on_batch(epoch * batches + n, static_cast<std::uint64_t>(plan.epochs) * batches); !go_on) {
+      return fail(go_on.error());
+    }
+    const Batch batch = batcher.gather(order, n);
+    optimizer.zero_grad();
+    const torch::Tensor loss = loss_of(plan.loss, net.forward(batch.images), batch.labels);
+    const auto value = double{loss.item<float>()};
+    if (!std::isfinite(value)) {
+      return fail(ErrorKind::permanent,
+                  "training diverged: the loss is {} in batch {} of epoch {}; a smaller learning rate helps", value,
+                  n + 1, epoch + 1);
+    }
+    loss.backward();
+    optimizer.step();
+    sum += value * static_cast<double>(batch.labels.size(0));
+  }
+  return sum / static_cast<double>(order.size());
+}
+
+// Sums of one batch.
+struct Tally {
+  double loss = 0;
+  std::int64_t correct = 0;
+};
+Tally measure(Net& net, const std::string& loss, const Batch& batch) {
+  const torch::Tensor outputs = net.forward(batch.images);
+  const auto mean = double{loss_of(loss, outputs, batch.labels).item<float>()};
+  return {mean * static_cast<double>(batch.labels.size(0)),
+          outputs.argmax(1).eq(batch.labels).sum().item<std::int64_t>()};
+}
+
+}  // namespace
+
+void configure_runtime(int threads) {
+  const int wanted = threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  at::set_num_threads(wanted);
+  at::globalContext().setDeterministicAlgorithms(true, false);
+  // OpenBLAS has a pool of its own, that LibTorch does not know of. Another BLAS does not have this function.
+  using SetThreads = void (*)(int);
+  if (void* found = ::dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) {
+    reinterpret_cast<SetThreads>(found)(wanted);
+  }
+}
+
+Result<TrainingOutcome> train(Model& model, const Split& split, const TrainingPlan& plan, std::uint64_t seed,
+                              const OnBatch& on_batch) {
+  for (const auto& checked : {check_plan(plan), check_fits(split, model.info())}) {
+    if (!checked) {
+      return fail(checked.error());
+    }
+  }
+  return guarded("training", [&]() -> Result<TrainingOutcome> {
+    Net& net = *model.parts().net;
+    torch::manual_seed(seed);  // of dropout: whatever a warm worker did before must not matter
+    net.train();
+    const auto optimizer = make_optimizer(plan, net);
+    Batcher batcher(split, plan.batch);
+    TrainingOutcome outcome{split.count, 0};
+    const auto epochs = static_cast<std::uint64_t>(plan.epochs);
+    for (std::uint64_t epoch = 0; epoch < epochs; ++epoch) {
+      const auto order = shuffled(split.count, seed, epoch);
+      const auto loss = train_epoch(net, *optimizer, plan, batcher, order, epoch, on_batch);
+      if (!loss) {
+        return fail(loss.error());
+      }
+      outcome.loss = *loss;
+    }
+    const std::uint64_t total = epochs * batcher.batches();
+    if (auto go_on = on_batch(total, total); !go_on) {
+      return fail(go_on.error());
+    }
+    return outcome;
+  });
+}
+
+Result<EvaluationOutcome> evaluate(Model& model, const Split& split, const std::string& loss, std::int64_t batch,
+                                   const OnBatch& on_batch) {
+  for (const auto& checked : {check_loss(loss), check_batch(batch), check_fits(split, model.info())}) {
+    if (!checked) {
+      return fail(checked.error());
+    }
+  }
+  return guarded("evaluating", [&]() -> Result<EvaluationOutcome> {
+    const torch::NoGradGuard no_grad;
+    Net& net = *model.parts().net;
+    net.eval();
+    Batcher batcher(split, batch);
+    std::vector<std::uint32_t> order(split.count);
+    std::iota(order.begin(), order.end(), 0U);
+    Tally sum;
+    for (std::uint64_t n = 0; n < batcher.batches(); ++n) {
+      if (auto go_on = on_batch(n, batcher.batches()); !go_on) {
+        return fail(go_on.error());
+      }
+      const Tally tally = measure(net, loss, batcher.gather(order, n));
+      sum.loss += tally.loss;
+      sum.correct += tally.correct;
+    }
+    if (!std::isfinite(sum.loss)) {
+      return fail(ErrorKind::permanent, "the model has diverged: its loss on {} is {}", split.samples_name, sum.loss);
+    }
+    if (auto go_on = on_batch(batcher.batches(), batcher.batches()); !go_on) {
+      return fail(go_on.error());
+    }
+    return EvaluationOutcome{split.count, sum.loss / split.count, static_cast<double>(sum.correct) / split.count};
+  });
+}
+
+}  // namespace flops::models

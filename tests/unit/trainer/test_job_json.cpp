@@ -1,0 +1,168 @@
+#include <limits>
+#include <string>
+
+#include <doctest/doctest.h>
+#include <boost/json.hpp>
+
+#include "flops/trainer/job.hpp"
+
+using namespace flops;
+using trainer::Job;
+using trainer::JobKind;
+
+namespace {
+
+Job a_job(JobKind kind) {
+  Job job;
+  job.kind = kind;
+  job.model = "cnn-small";
+  job.seed = 18'446'744'073'709'551'615ULL;
+  if (kind != JobKind::init) {
+    job.layout = *Digest::from_hex(std::string(64, 'a'));
+    job.dataset = {"fashion", "idx", "/data/a", "/data/b", "/data/c", "/data/\xC3\xA4"};
+    job.evaluate_batch = 250;
+  }
+  if (kind == JobKind::train) {
+    job.training = {3, 64, "adam", 1e-3, 0.5, 1e-4, "mse"};
+    job.evaluate_first = true;
+  }
+  return job;
+}
+
+// A valid training job with one field replaced (or removed, with "") at a path like "training.epochs".
+std::string with(const std::string& path, const std::string& value) {
+  boost::json::value job = boost::json::parse(trainer::to_json(a_job(JobKind::train)));
+  boost::json::object* object = &job.as_object();
+  const std::size_t dot = path.find('.');
+  if (dot != std::string::npos) {
+    object = &object->at(path.substr(0, dot)).as_object();
+  }
+  const std::string name = dot == std::string::npos ? path : path.substr(dot + 1);
+  if (value.empty()) {
+    object->erase(name);
+  } else {
+    (*object)[name] = boost::json::parse(value);
+  }
+  return boost::json::serialize(job);
+}
+
+}  // namespace
+
+TEST_CASE("job: every kind survives the way through JSON") {
+  for (const JobKind kind : {JobKind::init, JobKind::train, JobKind::evaluate}) {
+    CAPTURE(trainer::to_string(kind));
+    const Job job = a_job(kind);
+    const auto read = trainer::parse_job(trainer::to_json(job));
+    REQUIRE(read);
+    CHECK(read->kind == job.kind);
+    CHECK(read->model == job.model);
+    CHECK(read->layout == job.layout);
+    CHECK(read->seed == job.seed);
+    CHECK(read->dataset.tag == job.dataset.tag);
+    CHECK(read->dataset.train_samples == job.dataset.train_samples);
+    CHECK(read->dataset.train_labels == job.dataset.train_labels);
+    CHECK(read->dataset.test_samples == job.dataset.test_samples);
+    CHECK(read->dataset.test_labels == job.dataset.test_labels);
+    CHECK(read->training == job.training);
+    CHECK(read->evaluate_first == job.evaluate_first);
+    CHECK(read->evaluate_batch == job.evaluate_batch);
+  }
+}
+
+TEST_CASE("job: what is wrong in one is refused with the field and what it must be") {
+  struct Row {
+    const char* path;
+    std::string value;  // empty: the field is missing
+    const char* reason;
+  };
+  const Row rows[] = {
+      {"v", "", "'v' must be 1"},
+      {"v", "2", "restart the agent"},
+      {"v", "\"1\"", "'v' must be 1"},
+      {"job", "", "'job' is missing"},
+      {"job", "\"destroy\"", "'job' must be one of init, train, evaluate"},
+      {"job", "7", "'job' must be a string"},
+      {"model", "", "'model' is missing"},
+      {"model", "null", "'model' must be a string"},
+      {"model", '"' + std::string(65, 'm') + '"', "'model' has 65 bytes"},
+      {"model", "\"a\\u0000b\"", "'model' contains a NUL"},
+      {"seed", "-1", "'seed' must be an integer from 0"},
+      {"seed", "1.5", "'seed' must be an integer from 0"},
+      {"seed", "18446744073709551616", "'seed' must be an integer from 0"},
+      {"layout", "\"abc\"", "'layout' must be 64 hexadecimal digits"},
+      {"layout", '"' + std::string(65, 'a') + '"', "'layout' has 65 bytes"},
+      {"dataset", "[]", "'dataset' must be an object"},
+      {"dataset.format", "\"csv\"", "'dataset.format' must be \"idx\""},
+      {"dataset.train_samples", "\"relative/path\"", "'dataset.train_samples' must be an absolute path"},
+      {"dataset.train_labels", '"' + std::string(4097, '/') + '"', "'dataset.train_labels' has 4097 bytes"},
+      {"dataset.test_samples", "", "'dataset.test_samples' is missing"},
+      {"dataset.more", "1", "'dataset.more' is not known"},
+      {"training", "", "'training' is missing"},
+      {"training.epochs", "0", "'training.epochs' must be an integer from 1 to 100000"},
+      {"training.epochs", "2.0", "'training.epochs' must be an integer"},
+      {"training.batch", "65537", "'training.batch' must be an integer from 1 to 65536"},
+      {"training.learning_rate", "-0.1", "'training.learning_rate' must be a number from 0 to 1000"},
+      {"training.learning_rate", "1e300", "'training.learning_rate' must be a number"},
+      {"training.learning_rate", "\"0.1\"", "'training.learning_rate' must be a number"},
+      {"training.momentum", "1.1", "'training.momentum' must be a number from 0 to 1"},
+      {"evaluate_first", "1", "'evaluate_first' must be true or false"},
+      {"evaluate_batch", "0", "'evaluate_batch' must be an integer"},
+      {"surprise", "true", "'surprise' is not known"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.path);
+    CAPTURE(row.value.substr(0, 40));
+    const auto job = trainer::parse_job(with(row.path, row.value));
+    REQUIRE_FALSE(job);
+    CHECK(job.error().kind == ErrorKind::permanent);
+    CHECK_MESSAGE(job.error().what.find(row.reason) != std::string::npos, job.error().what);
+  }
+}
+
+TEST_CASE("job: a field that its kind does not use is refused") {
+  std::string text = trainer::to_json(a_job(JobKind::init));
+  text.insert(1, "\"evaluate_batch\":5,");
+  const auto job = trainer::parse_job(text);
+  REQUIRE_FALSE(job);
+  CHECK(job.error().what.find("'evaluate_batch' is not known") != std::string::npos);
+}
+
+TEST_CASE("job: text that is no JSON object of reasonable size and depth is refused") {
+  struct Row {
+    const char* name;
+    std::string text;
+    const char* reason;
+  };
+  const Row rows[] = {
+      {"empty", "", "not JSON"},
+      {"cut", R"({"v":1,"job":"tr)", "not JSON"},
+      {"trailing", trainer::to_json(a_job(JobKind::init)) + "x", "not JSON"},
+      {"bare NaN", R"({"v":NaN})", "not JSON"},
+      {"invalid UTF-8", "{\"v\":1,\"model\":\"\xFF\"}", "not JSON"},
+      {"array", "[1]", "not a JSON object"},
+      {"deep", std::string(5000, '['), "not JSON"},
+      {"large", '"' + std::string(trainer::max_packet, 'x') + '"', "exceed the limit"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    const auto job = trainer::parse_job(row.text);
+    REQUIRE_FALSE(job);
+    CHECK_MESSAGE(job.error().what.find(row.reason) != std::string::npos, job.error().what);
+    CHECK_FALSE(trainer::parse_answer(row.text));
+    CHECK_FALSE(trainer::is_cancel(row.text));
+  }
+}
+
+TEST_CASE("job: numbers that JSON cannot hold do not pass") {
+  Job job = a_job(JobKind::train);
+  job.training.learning_rate = std::numeric_limits<double>::quiet_NaN();
+  CHECK_FALSE(trainer::parse_job(trainer::to_json(job)));
+}
+
+TEST_CASE("cancel: only a cancel is one") {
+  CHECK(trainer::is_cancel(trainer::cancel_json()));
+  CHECK_FALSE(trainer::is_cancel(R"({"cancel":false})"));
+  CHECK_FALSE(trainer::is_cancel(R"({"cancel":true,"more":1})"));
+  CHECK_FALSE(trainer::is_cancel(R"({"cancel":"true"})"));
+  CHECK_FALSE(trainer::is_cancel(trainer::to_json(a_job(JobKind::init))));
+}
