@@ -1,0 +1,45 @@
+// flops-agent's configuration: one TOML file, every setting with a default but the device's id.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "flops/core/error.hpp"
+#include "flops/core/id.hpp"
+#include "flops/trainer/job.hpp"
+
+namespace flops::agent {
+
+struct Config {
+  DeviceId device;
+  std::string log_level = "info";
+  std::filesystem::path state_folder = "/var/lib/flops-agent";
+
+  std::filesystem::path trainer_program;  // default: flops-trainer beside the agent's own program
+  std::int64_t trainer_threads = 0;       // 0: all cores
+  std::chrono::milliseconds trainer_warm_for{120'000};
+  std::int64_t trainer_memory_limit_mb = 4096;
+  std::int64_t trainer_nice = 10;
+
+  std::chrono::milliseconds keep_alive{30'000};
+  std::chrono::milliseconds session_expiry{std::chrono::hours(24 * 7)};
+
+  std::map<std::string, std::string> labels;
+  std::vector<trainer::DatasetFiles> datasets;
+};
+
+// permanent: everything that is wrong, one problem a line.
+[[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
+// The same for text; `name` stands for the file, and relative paths are resolved against its folder.
+[[nodiscard]] Result<Config> parse_config(std::string_view toml, const std::string& name);
+
+// All settings as a commented TOML file, with the values of `config`.
+[[nodiscard]] std::string config_reference(const Config& config);
+// With the defaults.
+[[nodiscard]] std::string config_reference();
+
+}  // namespace flops::agent

@@ -1,0 +1,281 @@
+#include "agent.hpp"
+
+#include <algorithm>
+
+#include <boost/asio/post.hpp>
+
+#include "flops/agent_daemon/idx.hpp"
+#include "flops/core/log.hpp"
+#include "flops/core/version.hpp"
+#include "flops/crypto/digest.hpp"
+#include "memory.hpp"
+
+namespace flops::agent {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr seconds tick_interval{60};
+constexpr seconds stop_limit{8};
+
+std::string make_session() {
+  return crypto::base64url(crypto::random_bytes(12));
+}
+
+trainer::ProcessTrainerOptions trainer_options(const Config& config) {
+  trainer::ProcessTrainerOptions options;
+  options.program = config.trainer_program;
+  options.warm_for = config.trainer_warm_for;
+  options.threads = config.trainer_threads;
+  options.memory_limit_mb = config.trainer_memory_limit_mb;
+  options.nice = static_cast<int>(config.trainer_nice);
+  // The agent has to be gone within seconds of a SIGTERM.
+  options.cancel_grace = seconds(3);
+  return options;
+}
+
+}  // namespace
+
+Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity& identity, Storage storage)
+    : loop_(loop),
+      config_(config),
+      identity_(identity),
+      storage_(std::move(storage)),
+      session_(make_session()),
+      machine_(machine()),
+      sensors_(read_sensors()),
+      tick_timer_(loop),
+      schedule_timer_(loop),
+      stop_timer_(loop),
+      trainer_(loop.get_executor(), trainer_options(config)),
+      fetcher_(loop.get_executor(), fetcher_ports()),
+      uploader_(uploader_ports()),
+      worker_(loop.get_executor()) {}
+
+Agent::~Agent() = default;
+
+Result<> Agent::start() {
+  if (auto noted = storage_.put_meta("session", session_); !noted) {
+    return fail(noted.error(), "recording the session");
+  }
+  survey_datasets();
+  std::size_t damaged = 0;
+  auto tasks = storage_.tasks(damaged);
+  if (!tasks) {
+    return fail(tasks.error(), "reading the stored tasks");
+  }
+  std::vector<Digest> fetching;
+  for (TaskState& state : *tasks) {
+    if (state.task.base_blob) {
+      fetching.push_back(state.task.base_blob->sha256);
+    }
+    entries_.push_back(std::make_shared<Entry>());
+    entries_.back()->state = std::move(state);
+  }
+  if (auto dropped = storage_.drop_blobs_except(fetching); !dropped) {
+    return fail(dropped.error(), "dropping old chunks");
+  }
+  wire::DeviceState will = device_state();
+  will.online = false;
+  will.lost = true;
+  will.activity = "idle";
+  will.task.clear();
+  auto link = Link::create(loop_.get_executor(), config_, identity_, wire::encode(will),
+                           {[this] { on_link_up(); }, [this] { on_link_down(); },
+                            [this](mqtt::Message message) { on_message(std::move(message)); }});
+  if (!link) {
+    return fail(link.error());
+  }
+  link_ = *std::move(link);
+  for (const TaskId& id : task_ids()) {
+    dispatch(id, event::Restarted{});
+  }
+  log::info("agent", "device {} of fleet {}, {} tasks taken up", identity_.device, identity_.fleet, entries_.size());
+  link_->start();
+  tick();
+  schedule_soon();
+  return {};
+}
+
+void Agent::stop() {
+  if (std::exchange(stopping_, true)) {
+    return;
+  }
+  log::info("agent", "stopping");
+  worker_.stop();
+  tick_timer_.cancel();
+  schedule_timer_.cancel();
+  fetcher_.stop_all();
+  uploader_.link_down();
+  wire::DeviceState goodbye = device_state();
+  goodbye.online = false;
+  goodbye.activity = "idle";
+  goodbye.task.clear();
+  parts_to_stop_ = 2;
+  link_->stop(wire::encode(goodbye), [this] { stopped_part(); });
+  trainer_.stop([this] { stopped_part(); });
+  stop_timer_.expires_after(stop_limit);
+  stop_timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled) {
+      log::warn("agent", "not everything stopped in time");
+      loop_.stop();
+    }
+  });
+}
+
+void Agent::stopped_part() {
+  if (--parts_to_stop_ == 0) {
+    // After what is posted already, e.g. the trainer's last word about a task.
+    boost::asio::post(loop_, [this] { loop_.stop(); });
+  }
+}
+
+// Counts from the files' headers. Data that cannot be read is not offered, and said once.
+void Agent::survey_datasets() {
+  std::vector<wire::Dataset> found;
+  for (const trainer::DatasetFiles& files : config_.datasets) {
+    auto train = count_idx_samples(files.train_samples, files.train_labels);
+    auto test = count_idx_samples(files.test_samples, files.test_labels);
+    if (train && test) {
+      found.push_back({files.tag, *train, *test});
+      dataset_problems_.erase(files.tag);
+      continue;
+    }
+    const std::string problem = train ? test.error().what : train.error().what;
+    if (std::exchange(dataset_problems_[files.tag], problem) != problem) {
+      log::error("agent", "data set '{}' is not offered: {}", files.tag, problem);
+    }
+  }
+  if (found == datasets_) {
+    return;
+  }
+  datasets_ = std::move(found);
+  if (auto stored = storage_.put_datasets(datasets_); !stored) {
+    log::warn("agent", "recording the data sets: {}", stored.error().what);
+  }
+}
+
+wire::DeviceState Agent::device_state() const {
+  wire::DeviceState state;
+  state.online = true;
+  state.session = session_;
+  state.agent_version = version;
+  state.labels = config_.labels;
+  state.activity = "idle";
+  state.load = sensors_.load;
+  state.temperature = sensors_.temperature;
+  state.battery_percent = sensors_.battery_percent;
+  // What keeps the device busiest is what it says.
+  static constexpr Phase order[] = {Phase::running,   Phase::encoding, Phase::assembling, Phase::fetching,
+                                    Phase::uploading, Phase::offering, Phase::ready};
+  for (const Phase phase : order) {
+    const auto entry =
+        std::ranges::find_if(entries_, [phase](const EntryPtr& candidate) { return candidate->state.phase == phase; });
+    if (entry == entries_.end()) {
+      continue;
+    }
+    const std::string& trainer_phase = (*entry)->work->phase;
+    state.task = (*entry)->id().str();
+    state.activity = phase == Phase::running && trainer_phase == "evaluating"
+                         ? trainer_phase
+                         : std::string(activity(phase, (*entry)->state.task.kind));
+    return state;
+  }
+  return state;
+}
+
+void Agent::publish_state_if_changed() {
+  if (!link_->up()) {
+    return;
+  }
+  wire::DeviceState state = device_state();
+  if (published_ == state) {
+    return;
+  }
+  mqtt::PublishOptions options;
+  options.retain = true;
+  link_->publish(link_->topics().device_state(identity_.device), wire::encode(state), options,
+                 [this](const Result<>& outcome) {
+                   if (!outcome) {
+                     published_.reset();
+                     log::warn("agent", "publishing the device's state: {}", outcome.error().what);
+                   }
+                 });
+  published_ = std::move(state);
+}
+
+// Several transitions in a row are one message.
+void Agent::state_changed_soon() {
+  if (std::exchange(state_pending_, true)) {
+    return;
+  }
+  boost::asio::post(loop_, [this] {
+    state_pending_ = false;
+    if (!stopping_) {
+      publish_state_if_changed();
+    }
+  });
+}
+
+void Agent::tick() {
+  sensors_ = read_sensors();
+  publish_state_if_changed();
+  if (entries_.empty()) {
+    storage_.release_memory();
+    give_back_memory();
+  }
+  tick_timer_.expires_after(tick_interval);
+  tick_timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled && !stopping_) {
+      tick();
+    }
+  });
+}
+
+Fetcher::Ports Agent::fetcher_ports() {
+  Fetcher::Ports ports;
+  ports.subscribe = [this](const std::vector<std::uint32_t>& chunks, mqtt::Done done) {
+    std::vector<std::string> filters;
+    filters.reserve(chunks.size());
+    for (const std::uint32_t n : chunks) {
+      filters.push_back(link_->topics().chunk(fetcher_.current()->sha256, n));
+    }
+    link_->subscribe(std::move(filters), std::move(done));
+  };
+  ports.unsubscribe = [this](const Digest& blob, const std::vector<std::uint32_t>& chunks) {
+    std::vector<std::string> filters;
+    filters.reserve(chunks.size());
+    for (const std::uint32_t n : chunks) {
+      filters.push_back(link_->topics().chunk(blob, n));
+    }
+    link_->unsubscribe(std::move(filters));
+  };
+  ports.store = [this](const wire::BlobRef& blob, const std::vector<FetchedChunk>& chunks) {
+    return storage_.transaction([&]() -> Result<> {
+      for (const FetchedChunk& chunk : chunks) {
+        if (auto put = storage_.put_chunk(blob, chunk.n, std::as_bytes(std::span(chunk.bytes))); !put) {
+          return put;
+        }
+      }
+      return {};
+    });
+  };
+  ports.progress = [this](const TaskId& id, std::uint32_t done, std::uint32_t total) {
+    if (const EntryPtr entry = find(id)) {
+      say("progress", wire::Progress{entry->state.task.ref, "fetching", done, total});
+    }
+  };
+  ports.complete = [this](const TaskId& id) { later(id, event::ChunksComplete{}); };
+  return ports;
+}
+
+Uploader::Ports Agent::uploader_ports() {
+  Uploader::Ports ports;
+  ports.read = [this](const TaskId& task, std::uint32_t n) { return storage_.read_update_chunk(task, n); };
+  ports.send = [this](const Digest& blob, std::uint32_t n, std::string bytes, mqtt::Done done) {
+    link_->publish(link_->topics().device_chunk(identity_.device, blob, n), std::move(bytes), {}, std::move(done));
+  };
+  return ports;
+}
+
+}  // namespace flops::agent

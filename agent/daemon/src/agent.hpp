@@ -1,0 +1,155 @@
+// The agent's shell. It decides nothing about tasks: the task machine does (agent_task). It turns what happens into
+// events, persists the next state with its data in one transaction, and carries the actions out. Loop's thread only;
+// heavy steps go to the worker, training to the trainer's process.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "fetcher.hpp"
+#include "flops/agent_config/config.hpp"
+#include "flops/agent_daemon/inventory.hpp"
+#include "flops/agent_enrol/enrol.hpp"
+#include "flops/agent_storage/storage.hpp"
+#include "flops/agent_task/task_machine.hpp"
+#include "flops/core/error.hpp"
+#include "flops/trainer/trainer.hpp"
+#include "link.hpp"
+#include "model_work.hpp"
+#include "uploader.hpp"
+#include "worker.hpp"
+
+namespace flops::agent {
+
+class Agent {
+ public:
+  Agent(boost::asio::io_context& loop, const Config& config, const Identity& identity, Storage storage);
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  // Takes up what the database holds and connects.
+  [[nodiscard]] Result<> start();
+  // Says goodbye and stops the trainer; the loop ends within seconds.
+  void stop();
+  // Why the loop ended, when it was not stop().
+  [[nodiscard]] const std::optional<Error>& failure() const { return failure_; }
+
+ private:
+  // What a task at work holds in memory. Given up as a whole when the task ends: what still comes back for it then
+  // finds `abandoned`.
+  struct Work {
+    bool abandoned = false;
+    SharedFd base;    // raw float32 of the base model
+    SharedFd result;  // what the trainer wrote
+    Outcome outcome;
+    std::string phase;  // as the trainer says: evaluating, training
+    std::chrono::steady_clock::time_point last_progress{};
+  };
+  struct Entry {
+    TaskState state;
+    std::shared_ptr<Work> work = std::make_shared<Work>();
+    std::chrono::steady_clock::time_point not_before{};  // a failed attempt waits
+    [[nodiscard]] const TaskId& id() const { return state.task.ref.task; }
+  };
+  using EntryPtr = std::shared_ptr<Entry>;
+  using Persist = std::function<Result<>()>;
+
+  // messages (agent_messages.cpp)
+  void on_link_up();
+  void on_link_down();
+  void greet();
+  void on_message(mqtt::Message message);
+  void on_command(const std::string& kind, const std::string& payload);
+  template <class Message>
+  std::optional<Message> decode(const std::string& kind, const std::string& payload);
+  void count_bad(const std::string& kind, std::string_view reason);
+  void on_task(const wire::Task& task);
+  void on_coordinator_status(const mqtt::Message& message);
+  [[nodiscard]] std::string problem_with(const wire::Task& task) const;
+  template <class Message>
+  void say(std::string_view kind, const Message& message, mqtt::Done done = {});
+
+  // tasks (agent_tasks.cpp)
+  void dispatch(const TaskId& id, const Event& event, const Persist& with = {});
+  [[nodiscard]] Result<> persist(const TaskState& before, const Step& step, const Persist& with);
+  [[nodiscard]] Result<> drop_blob_of(const TaskState& state);
+  void later(const TaskId& id, Event event);
+  void storage_failed(const Error& error, std::function<void()> again);
+  void carry_out(const EntryPtr& entry, const Action& action);
+  void stop_work(Entry& entry);
+  void remove_ended();
+  void schedule();
+  void schedule_soon();
+  [[nodiscard]] EntryPtr find(const TaskId& id) const;
+  [[nodiscard]] std::vector<TaskId> task_ids() const;
+  [[nodiscard]] std::vector<Digest> models_in_use() const;
+
+  // steps (agent_work.cpp)
+  void begin_fetch(Entry& entry);
+  void begin_assemble(const EntryPtr& entry);
+  void assembled(const TaskId& id, const Assembled& outcome);
+  void begin_training(const EntryPtr& entry);
+  void check_base(const EntryPtr& entry, const SharedFd& base);
+  void start_trainer(const EntryPtr& entry);
+  [[nodiscard]] Result<trainer::Job> job_for(const TaskState& state) const;
+  [[nodiscard]] trainer::JobCallbacks callbacks_for(const TaskId& id, const std::shared_ptr<Work>& work);
+  void evaluated(const TaskId& id, const trainer::Evaluation& evaluation);
+  void trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<trainer::JobReport> report);
+  void begin_encode(const EntryPtr& entry);
+  [[nodiscard]] Result<SharedFd> load_model(const Digest& model, std::uint64_t bytes);
+  [[nodiscard]] Result<SharedFd> load_blob(const wire::BlobRef& blob);
+
+  // presence (agent.cpp)
+  void survey_datasets();
+  [[nodiscard]] wire::DeviceState device_state() const;
+  void publish_state_if_changed();
+  void state_changed_soon();
+  void tick();
+  void stopped_part();
+
+  [[nodiscard]] Fetcher::Ports fetcher_ports();
+  [[nodiscard]] Uploader::Ports uploader_ports();
+
+  boost::asio::io_context& loop_;
+  const Config config_;
+  const Identity identity_;
+  Storage storage_;
+  const std::string session_;
+  const Machine machine_;
+  Sensors sensors_;
+  std::vector<wire::Dataset> datasets_;
+  std::map<std::string, std::string> dataset_problems_;  // by tag; said once
+
+  std::vector<EntryPtr> entries_;  // in order of arrival
+  std::map<std::string, std::uint64_t> bad_messages_;
+  std::optional<wire::DeviceState> published_;
+  std::optional<wire::CoordinatorStatus> coordinator_;
+  bool state_pending_ = false;
+  bool schedule_pending_ = false;
+  bool checking_base_ = false;
+  bool stopping_ = false;
+  int parts_to_stop_ = 0;
+  bool storage_trouble_ = false;
+  std::optional<Error> failure_;
+
+  boost::asio::steady_timer tick_timer_;
+  boost::asio::steady_timer schedule_timer_;
+  boost::asio::steady_timer stop_timer_;
+  trainer::ProcessTrainer trainer_;
+  Fetcher fetcher_;
+  Uploader uploader_;
+  std::unique_ptr<Link> link_;
+  Worker worker_;  // last: joined first, so that no job outlives what it uses
+};
+
+}  // namespace flops::agent

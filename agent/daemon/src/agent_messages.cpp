@@ -1,0 +1,225 @@
+// What the device hears and says.
+#include "agent.hpp"
+
+#include <algorithm>
+
+#include "flops/core/log.hpp"
+#include "flops/core/version.hpp"
+#include "flops/tensor/codec.hpp"
+
+namespace flops::agent {
+namespace {
+
+// A task needs the base model, the trained one and the trainer's own copy.
+constexpr std::uint64_t copies_of_model = 3;
+
+}  // namespace
+
+template <class Message>
+void Agent::say(std::string_view kind, const Message& message, mqtt::Done done) {
+  mqtt::PublishOptions options;
+  options.qos = kind == "progress" ? 0 : 1;
+  if (!done) {
+    done = [kind = std::string(kind)](const Result<>& outcome) {
+      // A broken link is no news: everything that matters is said again on the next connect.
+      if (!outcome && outcome.error().kind != ErrorKind::transient) {
+        log::error("agent", "publishing up/{}: {}", kind, outcome.error().what);
+      }
+    };
+  }
+  link_->publish(link_->topics().up(identity_.device, kind), wire::encode(message), options, std::move(done));
+}
+template void Agent::say<wire::Ack>(std::string_view, const wire::Ack&, mqtt::Done);
+template void Agent::say<wire::Progress>(std::string_view, const wire::Progress&, mqtt::Done);
+template void Agent::say<wire::Metrics>(std::string_view, const wire::Metrics&, mqtt::Done);
+template void Agent::say<wire::ResultMessage>(std::string_view, const wire::ResultMessage&, mqtt::Done);
+
+void Agent::on_link_up() {
+  if (stopping_) {
+    return;
+  }
+  published_.reset();
+  coordinator_.reset();
+  survey_datasets();
+  publish_state_if_changed();
+  fetcher_.link_up();
+  greet();
+}
+
+void Agent::on_link_down() {
+  fetcher_.link_down();
+  uploader_.link_down();
+}
+
+// Who is here, what is held, and all that is still open.
+void Agent::greet() {
+  wire::Hello hello;
+  hello.session = session_;
+  hello.agent_version = version;
+  hello.architecture = machine_.architecture;
+  hello.cores = machine_.cores;
+  hello.memory_bytes = machine_.memory_bytes;
+  hello.labels = config_.labels;
+  hello.datasets = datasets_;
+  if (auto models = storage_.models()) {
+    std::ranges::transform(*models, std::back_inserter(hello.models), &StoredModel::digest);
+  } else {
+    log::error("agent", "reading the list of models: {}", models.error().what);
+  }
+  hello.tasks = task_ids();
+  say("hello", hello);
+  for (const TaskId& id : task_ids()) {
+    dispatch(id, event::Connected{});
+  }
+}
+
+void Agent::on_message(mqtt::Message message) {
+  if (stopping_) {
+    return;
+  }
+  if (message.topic == link_->topics().status()) {
+    on_coordinator_status(message);
+    return;
+  }
+  const auto topic = link_->topics().for_device(identity_.device, message.topic);
+  if (!topic) {
+    count_bad("topic", message.topic.substr(0, 128));
+  } else if (topic->command.empty()) {
+    fetcher_.on_chunk(topic->blob, topic->n, std::move(message.payload));
+  } else {
+    on_command(topic->command, message.payload);
+  }
+}
+
+void Agent::count_bad(const std::string& kind, std::string_view reason) {
+  // The kind comes from a topic: only so many are told apart.
+  constexpr std::size_t max_kinds = 32;
+  if (bad_messages_.size() >= max_kinds && !bad_messages_.contains(kind)) {
+    return;
+  }
+  if (++bad_messages_[kind] == 1) {
+    log::warn("agent", "a message cannot be used ({}): {}; more of this kind are counted, not logged", kind, reason);
+  }
+}
+
+template <class Message>
+std::optional<Message> Agent::decode(const std::string& kind, const std::string& payload) {
+  auto message = wire::decode<Message>(payload);
+  if (!message) {
+    count_bad("cmd/" + kind, message.error().what);
+    return std::nullopt;
+  }
+  return *std::move(message);
+}
+
+void Agent::on_command(const std::string& kind, const std::string& payload) {
+  if (kind == "task") {
+    if (const auto task = decode<wire::Task>(kind, payload)) {
+      on_task(*task);
+    }
+  } else if (kind == "grant") {
+    if (const auto grant = decode<wire::Grant>(kind, payload)) {
+      dispatch(grant->ref.task, event::Granted{*grant});
+    }
+  } else if (kind == "receipt") {
+    if (const auto receipt = decode<wire::Receipt>(kind, payload)) {
+      if (receipt->status == wire::ReceiptStatus::rejected) {
+        log::warn("agent", "task {}: the update was rejected: {}", receipt->ref.task, receipt->reason);
+      }
+      dispatch(receipt->ref.task, event::Receipted{*receipt});
+    }
+  } else if (kind == "cancel") {
+    if (const auto cancel = decode<wire::Cancel>(kind, payload)) {
+      log::info("agent", "task {} is cancelled: {}", cancel->ref.task, cancel->reason);
+      dispatch(cancel->ref.task, event::Cancelled{});
+    }
+  } else if (kind == "refused") {
+    if (const auto refused = decode<wire::Refused>(kind, payload)) {
+      count_bad(fmt::format("refused by the coordinator, {} {}", refused->about, refused->code), refused->reason);
+    }
+  } else {
+    count_bad("cmd/" + kind.substr(0, 64), "no such command");
+  }
+}
+
+void Agent::on_task(const wire::Task& task) {
+  const TaskId& id = task.ref.task;
+  auto finished = storage_.is_finished(id);
+  auto base = finished ? storage_.has_model(task.base) : finished;
+  auto delta_base = base ? storage_.has_model(task.base_blob_base) : base;
+  if (!delta_base) {
+    storage_failed(delta_base.error(), [this, task] { on_task(task); });
+    return;
+  }
+  if (*finished) {
+    log::debug("agent", "task {} is over and was sent again", id);
+    return;
+  }
+  std::vector<const TaskState*> open;
+  std::ranges::transform(entries_, std::back_inserter(open), [](const EntryPtr& entry) { return &entry->state; });
+  Admission admission = admit(open, task);
+  if (admission.refusal.empty()) {
+    admission.refusal = problem_with(task);
+  }
+  if (!admission.refusal.empty()) {
+    log::warn("agent", "task {} is declined: {}", id, admission.refusal);
+  } else {
+    for (const TaskId& older : admission.superseded) {
+      log::info("agent", "task {} is replaced by {}", older, id);
+      dispatch(older, event::Superseded{});
+    }
+  }
+  if (find(id) == nullptr) {
+    entries_.push_back(std::make_shared<Entry>());
+    entries_.back()->state.task.ref = task.ref;
+  }
+  dispatch(id, event::Arrived{task, *base, *delta_base, admission.refusal});
+}
+
+// What a device can see before it starts. Everything else fails where it happens.
+std::string Agent::problem_with(const wire::Task& task) const {
+  if (auto codec = tensor::parse_codec(task.codec); !codec) {
+    return codec.error().what;
+  }
+  if (task.kind == wire::TaskKind::init) {
+    return {};
+  }
+  if (std::ranges::find(datasets_, task.data, &wire::Dataset::tag) == datasets_.end()) {
+    return fmt::format("no usable data set '{}' here", task.data);
+  }
+  auto layout = tensor::Layout::parse(task.layout_text);
+  if (!layout) {
+    return layout.error().within("layout_text").what;
+  }
+  if (task.base.empty()) {
+    return "the task names no base model";
+  }
+  if (layout->bytes() > machine_.memory_bytes / copies_of_model) {
+    return fmt::format("the model needs {} MiB, this device has {} MiB", copies_of_model * (layout->bytes() >> 20U),
+                       machine_.memory_bytes >> 20U);
+  }
+  const std::uint64_t limit = tensor::max_encoded_bytes(tensor::Codec::lossless, layout->parameters());
+  if (task.base_blob && (task.base_blob->size == 0 || task.base_blob->size > limit)) {
+    return fmt::format("a blob of {} bytes cannot be a model of {} parameters", task.base_blob->size,
+                       layout->parameters());
+  }
+  return {};
+}
+
+// A coordinator that comes back may have forgotten what was on its way.
+void Agent::on_coordinator_status(const mqtt::Message& message) {
+  auto status = wire::decode<wire::CoordinatorStatus>(message.payload);
+  if (!status) {
+    count_bad("status", status.error().what);
+    return;
+  }
+  const bool returned = status->online && coordinator_ &&
+                        (!coordinator_->online || status->uptime_seconds < coordinator_->uptime_seconds);
+  coordinator_ = *std::move(status);
+  if (returned) {
+    log::info("agent", "the coordinator is back");
+    greet();
+  }
+}
+
+}  // namespace flops::agent

@@ -1,0 +1,232 @@
+// From events to persisted states to actions.
+#include "agent.hpp"
+
+#include <algorithm>
+
+#include <boost/asio/post.hpp>
+
+#include "flops/core/log.hpp"
+#include "memory.hpp"
+
+namespace flops::agent {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr seconds storage_pause{5};
+constexpr seconds attempt_pause{2};
+
+bool is_over(Phase phase) {
+  return phase == Phase::absent || phase == Phase::finished;
+}
+
+}  // namespace
+
+Agent::EntryPtr Agent::find(const TaskId& id) const {
+  const auto entry = std::ranges::find_if(entries_, [&](const EntryPtr& candidate) { return candidate->id() == id; });
+  return entry == entries_.end() ? nullptr : *entry;
+}
+
+std::vector<TaskId> Agent::task_ids() const {
+  std::vector<TaskId> ids;
+  std::ranges::transform(entries_, std::back_inserter(ids), [](const EntryPtr& entry) { return entry->id(); });
+  return ids;
+}
+
+std::vector<Digest> Agent::models_in_use() const {
+  std::vector<Digest> models;
+  for (const EntryPtr& entry : entries_) {
+    models.push_back(entry->state.task.base);
+    models.push_back(entry->state.task.base_blob_base);
+  }
+  return models;
+}
+
+void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) {
+  const EntryPtr entry = find(id);
+  if (!entry) {
+    return;
+  }
+  Step step = on_event(entry->state, event);
+  if (step.next != entry->state || with) {
+    auto saved = storage_.transaction([&] { return persist(entry->state, step, with); });
+    if (!saved) {
+      std::function<void()> again = [this, id, event, with] { dispatch(id, event, with); };
+      if (const auto* arrived = std::get_if<event::Arrived>(&event)) {
+        again = [this, task = arrived->task] { on_task(task); };  // looks again at what is held by then
+      }
+      storage_failed(saved.error(), std::move(again));
+      remove_ended();
+      return;
+    }
+    storage_trouble_ = false;
+    if (step.next.phase != entry->state.phase) {
+      log::debug("agent", "task {}: {} -> {}", id, to_string(entry->state.phase), to_string(step.next.phase));
+    }
+    if (step.next.attempts > entry->state.attempts) {
+      entry->not_before = std::chrono::steady_clock::now() + attempt_pause * step.next.attempts;
+    }
+    entry->state = step.next;
+  }
+  for (const Action& action : step.actions) {
+    carry_out(entry, action);
+  }
+  remove_ended();
+  state_changed_soon();
+  schedule_soon();
+}
+
+// Runs inside the transaction.
+Result<> Agent::persist(const TaskState& before, const Step& step, const Persist& with) {
+  if (auto done = with ? with() : Result<>(); !done) {
+    return done;
+  }
+  if (auto put = storage_.put_task(step.next); !put) {
+    return put;
+  }
+  for (const Action& action : step.actions) {
+    const bool forget = std::holds_alternative<action::Forget>(action);
+    if (!forget && !std::holds_alternative<action::DropBlob>(action)) {
+      continue;
+    }
+    // The blob that was fetched so far, and not the one a repeated task brings.
+    if (auto dropped = drop_blob_of(is_over(before.phase) ? step.next : before); !dropped) {
+      return dropped;
+    }
+    if (auto dropped = forget ? storage_.drop_update(step.next.task.ref.task) : Result<>(); !dropped) {
+      return dropped;
+    }
+  }
+  return {};
+}
+
+Result<> Agent::drop_blob_of(const TaskState& state) {
+  if (!state.task.base_blob) {
+    return {};
+  }
+  const bool shared = std::ranges::any_of(entries_, [&](const EntryPtr& other) {
+    return other->id() != state.task.ref.task && other->state.task.base_blob == state.task.base_blob &&
+           (other->state.phase == Phase::fetching || other->state.phase == Phase::assembling);
+  });
+  return shared ? Result<>() : storage_.drop_blob(state.task.base_blob->sha256);
+}
+
+void Agent::later(const TaskId& id, Event event) {
+  boost::asio::post(loop_, [this, id, event = std::move(event)] { dispatch(id, event); });
+}
+
+// A full disk or a busy file passes; a damaged database does not: the next start sets it aside.
+void Agent::storage_failed(const Error& error, std::function<void()> again) {
+  if (error.kind == ErrorKind::corrupt || error.kind == ErrorKind::bug) {
+    log::error("storage", "the database cannot be used any more: {}", error.what);
+    failure_ = error;
+    stop();
+    return;
+  }
+  if (!std::exchange(storage_trouble_, true)) {
+    log::error("storage", "a step cannot be recorded: {}; trying again every {} s", error.what, storage_pause.count());
+  }
+  auto timer = std::make_shared<boost::asio::steady_timer>(loop_, storage_pause);
+  timer->async_wait([this, timer, again = std::move(again)](boost::system::error_code cancelled) {
+    if (!cancelled && !stopping_) {
+      again();
+    }
+  });
+}
+
+void Agent::carry_out(const EntryPtr& entry, const Action& action) {
+  const TaskState& state = entry->state;
+  const wire::TaskRef& ref = state.task.ref;
+  if (const auto* ack = std::get_if<action::SendAck>(&action)) {
+    say("ack", wire::Ack{ref, ack->status, ack->reason});
+  } else if (std::holds_alternative<action::Fetch>(action)) {
+    begin_fetch(*entry);
+  } else if (std::holds_alternative<action::Assemble>(action)) {
+    begin_assemble(entry);
+  } else if (std::holds_alternative<action::Train>(action)) {
+    begin_training(entry);
+  } else if (std::holds_alternative<action::Encode>(action)) {
+    begin_encode(entry);
+  } else if (std::holds_alternative<action::SendMetrics>(action)) {
+    say("metrics", *state.metrics, [this, id = ref.task](const Result<>& outcome) {
+      if (outcome && !stopping_) {
+        dispatch(id, event::MetricsDelivered{});
+      }
+    });
+  } else if (std::holds_alternative<action::SendResult>(action)) {
+    if (!state.result->ok) {
+      log::warn("agent", "task {} failed: {}", ref.task, state.result->reason);
+    } else {
+      log::info("agent", "task {} of run {}, round {}: the result is offered ({} bytes)", ref.task, ref.run, ref.round,
+                state.result->update.size);
+    }
+    say("result", *state.result);
+  } else if (const auto* send = std::get_if<action::SendChunks>(&action)) {
+    uploader_.grant(ref.task, state.result->update.sha256, send->ranges);
+  } else if (std::holds_alternative<action::StopWork>(action)) {
+    stop_work(*entry);
+  }
+  // DropBlob and Forget were part of the transaction.
+}
+
+void Agent::stop_work(Entry& entry) {
+  fetcher_.stop(entry.id());
+  uploader_.stop(entry.id());
+  // The trainer has one job at a time, and this was its task if it started one and did not end it.
+  if (entry.work->result && trainer_.busy()) {
+    trainer_.cancel();
+  }
+  entry.work->abandoned = true;
+  entry.work = std::make_shared<Work>();
+}
+
+void Agent::remove_ended() {
+  const auto before = entries_.size();
+  std::erase_if(entries_, [](const EntryPtr& entry) { return is_over(entry->state.phase); });
+  if (entries_.size() != before) {
+    if (entries_.empty()) {
+      storage_.release_memory();
+    }
+    give_back_memory();
+  }
+}
+
+void Agent::schedule_soon() {
+  if (!std::exchange(schedule_pending_, true)) {
+    boost::asio::post(loop_, [this] {
+      schedule_pending_ = false;
+      schedule();
+    });
+  }
+}
+
+// One task at a time has the trainer; the one that came first is first.
+void Agent::schedule() {
+  const bool occupied = trainer_.busy() || checking_base_ || std::ranges::any_of(entries_, [](const EntryPtr& entry) {
+                          return entry->state.phase == Phase::running || entry->state.phase == Phase::encoding;
+                        });
+  if (stopping_ || occupied) {
+    return;
+  }
+  std::optional<std::chrono::steady_clock::time_point> earliest;
+  for (const EntryPtr& entry : entries_) {
+    if (entry->state.phase != Phase::ready) {
+      continue;
+    }
+    if (entry->not_before <= std::chrono::steady_clock::now()) {
+      dispatch(entry->id(), event::Chosen{});
+      return;
+    }
+    earliest = std::min(earliest.value_or(entry->not_before), entry->not_before);
+  }
+  if (earliest) {
+    schedule_timer_.expires_at(*earliest);
+    schedule_timer_.async_wait([this](boost::system::error_code cancelled) {
+      if (!cancelled) {
+        schedule();
+      }
+    });
+  }
+}
+
+}  // namespace flops::agent

@@ -1,0 +1,133 @@
+#include "link.hpp"
+
+#include "flops/core/log.hpp"
+
+namespace flops::agent {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr seconds stable_connection{10};
+constexpr seconds disconnect_timeout{2};
+
+mqtt::Options options_for(const Config& config, const Identity& identity, std::string will,
+                          const wire::Topics& topics) {
+  mqtt::Options options;
+  options.host = identity.broker_host;
+  options.port = identity.broker_port;
+  options.client_id = identity.device.str();
+  options.ca_file = identity.ca_file;
+  options.certificate_file = identity.certificate_file;
+  options.key_file = identity.key_file;
+  options.will = mqtt::Will{topics.device_state(identity.device), std::move(will), true};
+  options.keep_alive = std::chrono::duration_cast<seconds>(config.keep_alive);
+  options.session_expiry = std::chrono::duration_cast<seconds>(config.session_expiry);
+  return options;
+}
+
+}  // namespace
+
+Link::Link(const boost::asio::any_io_executor& loop, const Identity& identity, Handlers handlers)
+    : topics_(identity.fleet), device_(identity.device), handlers_(std::move(handlers)), timer_(loop) {}
+
+Result<std::unique_ptr<Link>> Link::create(const boost::asio::any_io_executor& loop, const Config& config,
+                                           const Identity& identity, std::string will, Handlers handlers) {
+  std::unique_ptr<Link> link(new Link(loop, identity, std::move(handlers)));
+  Link* raw = link.get();
+  mqtt::Handlers events;
+  events.connected = [raw](bool) { raw->connected(); };
+  events.connect_failed = [raw](const Error& error) { raw->connect_again(error); };
+  events.lost = [raw](const Error& error) { raw->gone(error); };
+  events.message = [raw](mqtt::Message message) { raw->handlers_.message(std::move(message)); };
+  auto client =
+      mqtt::Client::create(loop, options_for(config, identity, std::move(will), link->topics_), std::move(events));
+  if (!client) {
+    return fail(client.error());
+  }
+  link->client_ = *std::move(client);
+  return link;
+}
+
+void Link::start() {
+  client_->connect();
+}
+
+void Link::connected() {
+  connected_at_ = std::chrono::steady_clock::now();
+  last_problem_.clear();
+  client_->subscribe({topics_.commands_of(device_), topics_.status()},
+                     [this](const Result<>& outcome) { subscribed(outcome); });
+}
+
+void Link::subscribed(const Result<>& outcome) {
+  if (stopping_ || !client_->connected()) {
+    return;  // `lost` tells
+  }
+  if (!outcome) {
+    // Without its commands a device is deaf; perhaps its rights are being set up.
+    client_->disconnect(disconnect_timeout, [this, error = outcome.error()] { connect_again(error); });
+    return;
+  }
+  log::info("link", "connected to the broker");
+  up_ = true;
+  handlers_.up();
+}
+
+void Link::gone(const Error& error) {
+  const bool was_up = std::exchange(up_, false);
+  // A connection that is always cut at once must not make us hammer the broker.
+  if (std::chrono::steady_clock::now() - connected_at_ >= stable_connection) {
+    backoff_.reset();
+  }
+  if (was_up) {
+    handlers_.down();
+  }
+  connect_again(error);
+}
+
+void Link::connect_again(const Error& error) {
+  if (stopping_) {
+    return;
+  }
+  const auto wait = backoff_.next(random_);
+  if (error.what != last_problem_) {  // the same problem for hours is one line, not thousands
+    last_problem_ = error.what;
+    log::warn("link", "no connection to the broker: {}; trying again in {} ms and then on", error.what, wait.count());
+  }
+  timer_.expires_after(wait);
+  timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled && !stopping_) {
+      client_->connect();
+    }
+  });
+}
+
+void Link::publish(std::string topic, std::string payload, mqtt::PublishOptions options, mqtt::Done done) {
+  client_->publish(std::move(topic), std::move(payload), options, std::move(done));
+}
+
+void Link::subscribe(std::vector<std::string> filters, mqtt::Done done) {
+  client_->subscribe(std::move(filters), std::move(done));
+}
+
+void Link::unsubscribe(std::vector<std::string> filters) {
+  if (up_ && !filters.empty()) {
+    client_->unsubscribe(std::move(filters), {});
+  }
+}
+
+void Link::stop(std::string last_state, std::function<void()> done) {
+  stopping_ = true;
+  up_ = false;
+  timer_.cancel();
+  if (!client_->connected()) {
+    done();
+    return;
+  }
+  mqtt::PublishOptions options;
+  options.retain = true;
+  client_->publish(topics_.device_state(device_), std::move(last_state), options,
+                   [this, done = std::move(done)](const Result<>&) { client_->disconnect(disconnect_timeout, done); });
+}
+
+}  // namespace flops::agent

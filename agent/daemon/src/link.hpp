@@ -1,0 +1,71 @@
+// The connection to the fleet's broker: connects, comes back with back-off and full jitter, subscribes to what a device
+// hears. Everything on the loop's thread.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "flops/agent_config/config.hpp"
+#include "flops/agent_enrol/enrol.hpp"
+#include "flops/core/backoff.hpp"
+#include "flops/core/error.hpp"
+#include "flops/mqtt/client.hpp"
+#include "flops/wire/topics.hpp"
+
+namespace flops::agent {
+
+class Link {
+ public:
+  struct Handlers {
+    std::function<void()> up;  // connected and subscribed
+    std::function<void()> down;
+    std::function<void(mqtt::Message)> message;
+  };
+
+  // permanent: the identity's files are unusable. `will`: the retained state the broker publishes when we vanish.
+  [[nodiscard]] static Result<std::unique_ptr<Link>> create(const boost::asio::any_io_executor& loop,
+                                                            const Config& config, const Identity& identity,
+                                                            std::string will, Handlers handlers);
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  void start();
+  [[nodiscard]] bool up() const { return up_; }
+  [[nodiscard]] const wire::Topics& topics() const { return topics_; }
+
+  // Without a connection `done` gets a transient error and nothing is kept: the caller says it again on `up`.
+  void publish(std::string topic, std::string payload, mqtt::PublishOptions options, mqtt::Done done);
+  void subscribe(std::vector<std::string> filters, mqtt::Done done);
+  void unsubscribe(std::vector<std::string> filters);
+
+  // Publishes the last state, if there is a connection, and disconnects. `done` within a few seconds.
+  void stop(std::string last_state, std::function<void()> done);
+
+ private:
+  Link(const boost::asio::any_io_executor& loop, const Identity& identity, Handlers handlers);
+  void connected();
+  void subscribed(const Result<>& outcome);
+  void gone(const Error& error);
+  void connect_again(const Error& error);
+
+  wire::Topics topics_;
+  DeviceId device_;
+  Handlers handlers_;
+  boost::asio::steady_timer timer_;
+  Backoff backoff_{std::chrono::seconds(1), std::chrono::seconds(60)};
+  std::mt19937_64 random_{std::random_device{}()};
+  std::chrono::steady_clock::time_point connected_at_;
+  bool up_ = false;
+  bool stopping_ = false;
+  std::string last_problem_;
+  std::unique_ptr<mqtt::Client> client_;  // last: gone first
+};
+
+}  // namespace flops::agent

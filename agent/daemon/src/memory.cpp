@@ -1,0 +1,17 @@
+#include "memory.hpp"
+
+#include <malloc.h>
+
+namespace flops::agent {
+
+void limit_allocator() {
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+}
+
+void give_back_memory() {
+  ::malloc_trim(0);
+}
+
+}  // namespace flops::agent

@@ -1,0 +1,54 @@
+// The heavy steps of a task on anonymous files (memfd), for the worker's thread: blob -> model, trained model ->
+// update.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "flops/core/digest.hpp"
+#include "flops/core/error.hpp"
+#include "flops/core/fd.hpp"
+#include "flops/tensor/codec.hpp"
+#include "flops/tensor/layout.hpp"
+#include "flops/wire/messages.hpp"
+
+namespace flops::agent {
+
+using SharedFd = std::shared_ptr<Fd>;
+
+// pread/pwrite of all bytes at a place in a file.
+[[nodiscard]] Result<> read_at(int fd, std::uint64_t offset, std::span<std::byte> into);
+[[nodiscard]] Result<> write_at(int fd, std::uint64_t offset, std::span<const std::byte> bytes);
+
+struct AssembleInput {
+  tensor::Layout layout;
+  Digest model;  // what must come out
+  wire::BlobRef blob;
+  SharedFd blob_file;
+  SharedFd delta_base;  // none: the blob is complete
+};
+struct Assembled {
+  SharedFd model;  // raw float32; none when `error` is set
+  // corrupt: the blob is damaged (fetch again). permanent: the blob is as announced, but not a model of this layout.
+  std::optional<Error> error;
+  // The blob is as announced and the decoded model is another one: for a delta, the base may be damaged here.
+  bool wrong_model = false;
+};
+[[nodiscard]] Assembled assemble(const AssembleInput& input, const std::atomic<bool>& stop);
+
+// corrupt when the file's values are not the model `expected`.
+[[nodiscard]] Result<> verify_model(const tensor::Layout& layout, const Digest& expected, int file,
+                                    const std::atomic<bool>& stop);
+
+struct EncodedUpdate {
+  SharedFd file;  // may be longer than the update
+  wire::BlobRef ref;
+};
+// permanent: values that are not finite (training diverged). `base` -1: none.
+[[nodiscard]] Result<EncodedUpdate> encode_update(tensor::Codec codec, const tensor::Layout& layout, int values,
+                                                  int base, const std::atomic<bool>& stop);
+
+}  // namespace flops::agent

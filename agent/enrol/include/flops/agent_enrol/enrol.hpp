@@ -1,0 +1,43 @@
+// Joining the fleet (docs/protocol.md, "Enrolment"), and what a device keeps of it in <state>/identity/, apart from the
+// database: key.pem (0600), certificate.pem, ca.pem, enrolment.json.
+//
+// The device makes its own key, which never leaves it. The CA is fetched without verification and compared with the
+// fingerprint in the token; everything after that is verified against this CA alone. Blocking; for the command line.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "flops/core/error.hpp"
+#include "flops/core/id.hpp"
+
+namespace flops::agent {
+
+struct Identity {
+  DeviceId device;
+  FleetId fleet;
+  std::string coordinator;  // https://host:port
+  std::string broker_host;
+  std::uint16_t broker_port = 0;
+  std::filesystem::path ca_file;
+  std::filesystem::path certificate_file;
+  std::filesystem::path key_file;
+};
+
+struct CertificateLife {
+  std::int64_t not_before = 0;  // seconds since 1970
+  std::int64_t not_after = 0;
+};
+
+[[nodiscard]] bool is_enrolled(const std::filesystem::path& state_folder);
+// permanent: not enrolled. corrupt: a file is damaged; enrolling again with a new token repairs it.
+[[nodiscard]] Result<Identity> load_identity(const std::filesystem::path& state_folder);
+[[nodiscard]] Result<CertificateLife> certificate_life(const Identity& identity);
+
+// denied: the token is malformed, unknown, used or expired, the CA is not the token's, or another key holds this id.
+// transient: the coordinator cannot be reached or is not ready; the same call may be repeated (the key is kept).
+[[nodiscard]] Result<Identity> enrol(const std::filesystem::path& state_folder, const DeviceId& device,
+                                     const std::string& coordinator_url, const std::string& token);
+
+}  // namespace flops::agent

@@ -1,0 +1,205 @@
+#include "flops/agent_enrol/enrol.hpp"
+
+#include <boost/json.hpp>
+
+#include "flops/core/file.hpp"
+#include "flops/core/version.hpp"
+#include "flops/crypto/certificate.hpp"
+#include "flops/crypto/enrolment_token.hpp"
+#include "flops/crypto/key.hpp"
+#include "flops/http/client.hpp"
+#include "identity.hpp"
+
+namespace flops::agent {
+namespace {
+
+constexpr std::size_t max_answer = std::size_t{64} * 1024;
+constexpr std::size_t max_key_file = std::size_t{16} * 1024;
+
+http::Url with_path(http::Url url, std::string path) {
+  url.path = std::move(path);
+  return url;
+}
+
+// The CA the token vouches for.
+Result<std::string> fetch_ca(const http::Url& url, const Digest& expected) {
+  http::ClientOptions options;
+  options.verify = false;
+  options.max_response = max_answer;
+  auto answer = http::request("GET", with_path(url, "/v1/ca"), "", options);
+  if (!answer) {
+    return fail(answer.error(), "fetching the fleet's CA");
+  }
+  if (answer->status != 200) {
+    return fail(ErrorKind::permanent, "fetching the fleet's CA: HTTP status {}; is this the coordinator's API?",
+                answer->status);
+  }
+  auto info = crypto::read_certificate(answer->body);
+  if (!info) {
+    return fail(info.error(), "the fleet's CA");
+  }
+  if (info->fingerprint != expected) {
+    return fail(ErrorKind::denied,
+                "the CA of {} is not the one in the token (found {}, expected {}): another fleet's token, or "
+                "somebody stands between",
+                url.host, info->fingerprint.short_hex(), expected.short_hex());
+  }
+  return std::move(answer->body);
+}
+
+// The key is kept from the first attempt on: an answer lost on the way is then asked for again with the same key.
+Result<crypto::PrivateKey> load_or_make_key(const IdentityFiles& files) {
+  std::error_code error;
+  if (std::filesystem::exists(files.key, error)) {
+    auto pem = read_file(files.key, max_key_file);
+    return pem ? crypto::PrivateKey::from_pem(*pem) : Result<crypto::PrivateKey>(fail(pem.error()));
+  }
+  auto key = crypto::PrivateKey::generate();
+  if (!key) {
+    return key;
+  }
+  auto pem = key->to_pem();
+  if (!pem) {
+    return fail(pem.error());
+  }
+  if (auto written = replace_file(files.key, *pem, 0600); !written) {
+    return fail(written.error());
+  }
+  return key;
+}
+
+Error refusal(const http::ClientResponse& answer) {
+  std::string code = fmt::format("HTTP status {}", answer.status);
+  std::string message;
+  if (auto object = parse_json_object(answer.body)) {
+    if (const auto* error = object->if_contains("error"); error != nullptr && error->is_object()) {
+      const auto& fields = error->get_object();
+      if (const auto* value = fields.if_contains("code"); value != nullptr && value->is_string()) {
+        code = value->get_string();
+      }
+      if (const auto* value = fields.if_contains("message"); value != nullptr && value->is_string()) {
+        message = value->get_string();
+      }
+    }
+  }
+  const bool denied = answer.status == 403 || answer.status == 409;
+  const ErrorKind kind = denied                 ? ErrorKind::denied
+                         : answer.status >= 500 ? ErrorKind::transient
+                                                : ErrorKind::permanent;
+  return {kind,
+          fmt::format("the coordinator refused the enrolment: {}{}{}", code, message.empty() ? "" : ": ", message)};
+}
+
+struct Answer {
+  Identity identity;
+  std::string certificate_pem;
+  std::string ca_pem;
+};
+
+Result<Answer> read_answer(const std::string& body, const IdentityFiles& files) {
+  auto object = parse_json_object(body);
+  if (!object) {
+    return fail(object.error(), "the coordinator's answer");
+  }
+  auto identity = read_enrolment(*object, files);
+  if (!identity) {
+    return fail(identity.error(), "the coordinator's answer");
+  }
+  const auto* certificate = object->if_contains("certificate");
+  const auto* ca = object->if_contains("ca");
+  if (certificate == nullptr || !certificate->is_string() || ca == nullptr || !ca->is_string()) {
+    return fail(ErrorKind::corrupt, "the coordinator's answer: 'certificate' and 'ca' must be PEM text");
+  }
+  return Answer{*std::move(identity), std::string(certificate->get_string()), std::string(ca->get_string())};
+}
+
+// Nothing is written before the answer is known to be for this device, this key and this fleet.
+Result<> check_answer(const Answer& answer, const DeviceId& device, const std::string& key_digest,
+                      const Digest& ca_fingerprint) {
+  auto certificate = crypto::read_certificate(answer.certificate_pem);
+  auto ca = crypto::read_certificate(answer.ca_pem);
+  if (!certificate || !ca) {
+    return fail(certificate ? ca.error() : certificate.error(), "the coordinator's answer");
+  }
+  if (ca->fingerprint != ca_fingerprint) {
+    return fail(ErrorKind::denied, "the coordinator's answer names another CA than the token");
+  }
+  if (answer.identity.device != device || certificate->common_name != device.str()) {
+    return fail(ErrorKind::denied, "the coordinator's answer is for device '{}', not '{}'", certificate->common_name,
+                device);
+  }
+  if (certificate->public_key_digest != key_digest) {
+    return fail(ErrorKind::denied, "the coordinator's certificate is for another key");
+  }
+  return {};
+}
+
+Result<> write_identity(const IdentityFiles& files, const Answer& answer) {
+  // enrolment.json last: where it stands, the rest is complete.
+  for (const auto& [file, content] :
+       {std::pair{files.ca, answer.ca_pem}, std::pair{files.certificate, answer.certificate_pem},
+        std::pair{files.enrolment, write_enrolment(answer.identity)}}) {
+    if (auto written = replace_file(file, content, 0644); !written) {
+      return written;
+    }
+  }
+  return {};
+}
+
+Result<Answer> ask(const http::Url& url, const DeviceId& device, const std::string& token, const std::string& csr,
+                   const std::string& ca_pem, const IdentityFiles& files) {
+  const std::string body = boost::json::serialize(
+      boost::json::object{{"v", protocol_version}, {"token", token}, {"device", device.str()}, {"csr", csr}});
+  http::ClientOptions options;
+  options.ca_pem = ca_pem;
+  options.max_response = max_answer;
+  auto answer = http::request("POST", with_path(url, "/v1/enrol"), body, options);
+  if (!answer) {
+    return fail(answer.error(), "enrolling");
+  }
+  if (answer->status != 200) {
+    return fail(refusal(*answer));
+  }
+  return read_answer(answer->body, files);
+}
+
+}  // namespace
+
+Result<Identity> enrol(const std::filesystem::path& state_folder, const DeviceId& device,
+                       const std::string& coordinator_url, const std::string& token_text) {
+  const IdentityFiles files(state_folder);
+  auto url = http::Url::parse(coordinator_url);
+  auto token = crypto::EnrolmentToken::parse(token_text);
+  if (!url || !token) {
+    return fail(url ? token.error() : url.error());
+  }
+  auto ca = fetch_ca(*url, token->ca_fingerprint);
+  if (!ca) {
+    return fail(ca.error());
+  }
+  for (const auto& folder : {state_folder, files.folder}) {
+    if (auto made = make_folder(folder, 0700); !made) {
+      return fail(made.error());
+    }
+  }
+  auto key = load_or_make_key(files);
+  auto csr = key ? crypto::make_csr(*key, device.str()) : Result<std::string>(fail(key.error()));
+  auto known = csr ? crypto::read_csr(*csr) : Result<crypto::Csr>(fail(csr.error()));
+  if (!known) {
+    return fail(known.error(), files.key.string());
+  }
+  auto answer = ask(*url, device, token_text, *csr, *ca, files);
+  if (!answer) {
+    return fail(answer.error());
+  }
+  answer->identity.coordinator = coordinator_url;
+  if (auto checked = check_answer(*answer, device, known->public_key_digest, token->ca_fingerprint); !checked) {
+    return fail(checked.error());
+  }
+  if (auto written = write_identity(files, *answer); !written) {
+    return fail(written.error());
+  }
+  return std::move(answer->identity);
+}
+
+}  // namespace flops::agent

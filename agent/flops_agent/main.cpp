@@ -1,0 +1,150 @@
+// flops-agent: the command line.
+#include <cstdio>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "flops/agent_config/config.hpp"
+#include "flops/agent_daemon/daemon.hpp"
+#include "flops/agent_enrol/enrol.hpp"
+#include "flops/core/config.hpp"
+#include "flops/core/log.hpp"
+#include "flops/core/version.hpp"
+
+namespace {
+
+using namespace flops;
+
+constexpr int exit_failure = 1;
+constexpr int exit_usage = 64;         // EX_USAGE
+constexpr int exit_unavailable = 75;   // EX_TEMPFAIL: the same command may work later
+constexpr int exit_not_enrolled = 77;  // EX_NOPERM
+
+constexpr const char* footer = R"(
+Example: a device joins a fleet, then serves it.
+  cat > agent.toml <<END
+  device = "pi-1"
+  [state]
+  folder = "state"
+  END
+  flops-agent enroll --config agent.toml --coordinator https://hub:8443 --token flops1...
+  flops-agent run --config agent.toml
+
+Exit status: 0 success, 1 failure, 64 wrong command line, 75 try again later, 77 not enrolled or refused,
+78 wrong configuration.)";
+
+struct Arguments {
+  std::string config = "/etc/flops/agent.toml";
+  std::string coordinator;
+  std::string token;
+  bool check_config = false;
+  bool print_config = false;
+};
+
+int report(const Error& error, int code = exit_failure) {
+  fmt::print(stderr, "flops-agent: {}\n", error.what);
+  return code;
+}
+
+int exit_code_of(const Error& error) {
+  return error.kind == ErrorKind::denied      ? exit_not_enrolled
+         : error.kind == ErrorKind::transient ? exit_unavailable
+                                              : exit_failure;
+}
+
+int run(const agent::Config& config, const Arguments& arguments) {
+  if (!agent::is_enrolled(config.state_folder)) {
+    fmt::print(stderr,
+               "flops-agent: this device is not enrolled ({} holds no identity). Get a token from the operator "
+               "(flopsctl token create) and run:\n"
+               "  flops-agent enroll --config {} --coordinator https://HOST:PORT --token TOKEN\n",
+               config.state_folder.string(), arguments.config);
+    return exit_not_enrolled;
+  }
+  auto identity = agent::load_identity(config.state_folder);
+  if (!identity) {
+    return report(identity.error());
+  }
+  if (identity->device != config.device) {
+    fmt::print(stderr, "flops-agent: enrolled as '{}', but {} says device = \"{}\": enrol again under the new name\n",
+               identity->device, arguments.config, config.device);
+    return exit_bad_configuration;
+  }
+  const auto ended = agent::run_daemon(config, *identity);
+  return ended ? 0 : report(ended.error());
+}
+
+int enroll(const agent::Config& config, const Arguments& arguments) {
+  auto identity = agent::enrol(config.state_folder, config.device, arguments.coordinator, arguments.token);
+  if (!identity) {
+    return report(identity.error(), exit_code_of(identity.error()));
+  }
+  fmt::print("enrolled as {} in fleet {}; now run: flops-agent run --config {}\n", identity->device, identity->fleet,
+             arguments.config);
+  return 0;
+}
+
+int status(const agent::Config& config) {
+  auto text = agent::status_text(config);
+  if (!text) {
+    return report(text.error());
+  }
+  fmt::print("{}", *text);
+  return 0;
+}
+
+int with_config(const Arguments& arguments, const CLI::App& app) {
+  auto config = agent::load_config(arguments.config);
+  if (!config) {
+    return report(config.error(), exit_bad_configuration);
+  }
+  if (arguments.check_config) {
+    fmt::print("{}: correct\n", arguments.config);
+    return 0;
+  }
+  log::Level level = log::Level::info;
+  (void)log::parse_level(config->log_level, level);
+  log::start("flops-agent", level);
+  if (arguments.print_config) {
+    fmt::print("{}", agent::config_reference(*config));
+    return 0;
+  }
+  if (app.got_subcommand("enroll")) {
+    return enroll(*config, arguments);
+  }
+  return app.got_subcommand("status") ? status(*config) : run(*config, arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  agent::prepare_process();
+  Arguments arguments;
+  CLI::App app("FLOps Edge agent: takes part in federated learning with the data of this device.", "flops-agent");
+  app.set_version_flag("--version", std::string(version));
+  app.footer(footer);
+  app.fallthrough();
+  app.require_subcommand(0, 1);
+  auto* config = app.add_option("-c,--config", arguments.config, "Configuration file (TOML)")->capture_default_str();
+  app.add_flag("--check-config", arguments.check_config, "Only say whether the configuration is correct");
+  app.add_flag("--print-config", arguments.print_config, "Print all settings with their values, or the defaults");
+  app.add_subcommand("run", "Serve the fleet until SIGTERM");
+  auto* enrolling = app.add_subcommand("enroll", "Join a fleet: make a key, get a certificate");
+  enrolling->add_option("--coordinator", arguments.coordinator, "Its HTTPS address, e.g. https://hub:8443")->required();
+  enrolling->add_option("--token", arguments.token, "Enrolment token from the operator")->required();
+  app.add_subcommand("status", "Show identity, tasks and models of this device");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : exit_usage;
+  }
+  if (app.get_subcommands().empty() && !arguments.check_config && !arguments.print_config) {
+    fmt::print(stderr, "{}", app.help());
+    return exit_usage;
+  }
+  if (arguments.print_config && config->empty()) {
+    fmt::print("{}", agent::config_reference());
+    return 0;
+  }
+  return with_config(arguments, app);
+}

@@ -1,0 +1,117 @@
+// The agent's database: <state>/agent.db.
+//
+// Long values (models, updates, fetched blobs) are kept as parts of 256 KiB, so that none is ever whole in memory.
+// Every function is one statement or a few; the caller puts a state transition and what belongs to it into one
+// transaction(). Errors are those of store::Database. Not thread-safe: the loop's thread only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "flops/agent_task/task_state.hpp"
+#include "flops/blob/chunks.hpp"
+#include "flops/core/digest.hpp"
+#include "flops/core/error.hpp"
+#include "flops/core/id.hpp"
+#include "flops/store/database.hpp"
+#include "flops/wire/messages.hpp"
+
+namespace flops::agent {
+
+enum class Damaged {
+  set_aside,  // rename the file to agent.db.damaged-<time> and start with an empty one
+  refuse,     // corrupt: for a reader that must not change anything
+};
+
+struct StoredModel {
+  Digest digest;
+  RunId run;
+  std::uint64_t bytes = 0;
+};
+
+struct Evaluation {
+  wire::Metrics metrics;
+  std::int64_t at = 0;  // milliseconds since 1970, as this device's clock says
+};
+
+class Storage {
+ public:
+  static constexpr std::size_t models_per_run = 2;
+  static constexpr std::size_t max_models = 8;
+  static constexpr std::size_t max_finished = 256;
+  static constexpr std::size_t max_evaluations = 100;
+
+  // `folder` must exist. `now`: milliseconds since 1970, for the name of a damaged file.
+  [[nodiscard]] static Result<Storage> open(const std::filesystem::path& folder, Damaged damaged, std::int64_t now);
+  // Where a damaged database went, when open() set one aside.
+  [[nodiscard]] const std::optional<std::filesystem::path>& set_aside() const { return set_aside_; }
+
+  // Must not nest.
+  [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body) { return db_.transaction(body); }
+
+  // tasks ----------------------------------------------------------------------------------------------------------
+  // Writes the state. A task in `finished` leaves only its id, one in `absent` nothing.
+  [[nodiscard]] Result<> put_task(const TaskState& state);
+  // In order of arrival. A row that cannot be read is dropped and counted in `damaged_rows`.
+  [[nodiscard]] Result<std::vector<TaskState>> tasks(std::size_t& damaged_rows);
+  [[nodiscard]] Result<bool> is_finished(const TaskId& task);
+
+  // blobs being fetched --------------------------------------------------------------------------------------------
+  [[nodiscard]] Result<> put_chunk(const wire::BlobRef& blob, std::uint32_t n, std::span<const std::byte> bytes);
+  // Which chunks are here; corrupt when another size is recorded for this digest.
+  [[nodiscard]] Result<blob::ChunkSet> chunks(const wire::BlobRef& blob);
+  [[nodiscard]] Result<> drop_blob(const Digest& blob);
+  // Drops what no open task fetches.
+  [[nodiscard]] Result<> drop_blobs_except(const std::vector<Digest>& wanted);
+
+  // long values, read in order -------------------------------------------------------------------------------------
+  using PartSink = std::function<Result<>(std::span<const std::byte>)>;
+  [[nodiscard]] Result<> read_blob(const Digest& blob, const PartSink& sink);
+  [[nodiscard]] Result<> read_model(const Digest& model, const PartSink& sink);  // raw little-endian float32
+  [[nodiscard]] Result<std::optional<std::string>> read_update_chunk(const TaskId& task, std::uint32_t n);
+
+  // models ---------------------------------------------------------------------------------------------------------
+  // Gives the bytes from `offset` on; shorter only at the end.
+  using PartSource = std::function<Result<>(std::uint64_t offset, std::span<std::byte> into)>;
+  // No effect when it is held. Then removes the oldest ones beyond models_per_run and max_models, but none of `keep`.
+  [[nodiscard]] Result<> put_model(const Digest& model, const RunId& run, const std::string& layout_text,
+                                   std::uint64_t bytes, const PartSource& source, const std::vector<Digest>& keep);
+  [[nodiscard]] Result<bool> has_model(const Digest& model);
+  [[nodiscard]] Result<> drop_model(const Digest& model);
+  [[nodiscard]] Result<std::vector<StoredModel>> models();  // newest first
+
+  // outbox ---------------------------------------------------------------------------------------------------------
+  [[nodiscard]] Result<> put_update(const TaskId& task, const wire::BlobRef& update, const PartSource& source);
+  [[nodiscard]] Result<> drop_update(const TaskId& task);
+
+  // records --------------------------------------------------------------------------------------------------------
+  [[nodiscard]] Result<> add_evaluation(const Evaluation& evaluation);             // keeps the newest max_evaluations
+  [[nodiscard]] Result<std::vector<Evaluation>> evaluations(std::size_t at_most);  // newest first
+  [[nodiscard]] Result<> put_datasets(const std::vector<wire::Dataset>& datasets);
+  [[nodiscard]] Result<std::vector<wire::Dataset>> datasets();
+  [[nodiscard]] Result<> put_meta(std::string_view key, std::string_view value);
+  [[nodiscard]] Result<std::optional<std::string>> meta(std::string_view key);
+
+  [[nodiscard]] store::Database& database() { return db_; }
+  void release_memory() { db_.release_memory(); }
+
+ private:
+  explicit Storage(store::Database db) : db_(std::move(db)) {}
+  [[nodiscard]] Result<std::int64_t> make_content(std::string_view kind, std::string_view key, std::uint64_t bytes);
+  [[nodiscard]] Result<std::optional<std::int64_t>> content(std::string_view kind, std::string_view key);
+  [[nodiscard]] Result<> drop_content(std::string_view kind, std::string_view key);
+  [[nodiscard]] Result<> write_parts(std::int64_t content, std::uint64_t bytes, const PartSource& source);
+  [[nodiscard]] Result<> read_parts(std::string_view kind, std::string_view key, const PartSink& sink);
+  [[nodiscard]] Result<> evict_models(const std::vector<Digest>& keep);
+
+  store::Database db_;
+  std::optional<std::filesystem::path> set_aside_;
+};
+
+}  // namespace flops::agent

@@ -1,0 +1,53 @@
+// The agent's schema, one migration a version. Migrations that have shipped never change.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace flops::agent {
+
+inline constexpr std::array<std::string_view, 1> migrations = {R"sql(
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- The messages are kept as they stand on the wire: one format, one decoder.
+CREATE TABLE tasks(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  phase TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  interruptions INTEGER NOT NULL,
+  task TEXT NOT NULL,
+  result TEXT,
+  metrics TEXT,
+  metrics_delivered INTEGER NOT NULL
+);
+-- Ids of tasks that are over, so that a message that comes again does not start them again.
+CREATE TABLE finished(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE);
+
+-- Long values in parts of 256 KiB. key: the digest of a blob or model, the task of an update.
+CREATE TABLE contents(
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ('blob', 'model', 'update')),
+  key TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  UNIQUE (kind, key)
+);
+CREATE TABLE parts(
+  content INTEGER NOT NULL REFERENCES contents(id) ON DELETE CASCADE,
+  n INTEGER NOT NULL,
+  data BLOB NOT NULL,
+  UNIQUE (content, n)
+);
+
+CREATE TABLE models(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  digest TEXT NOT NULL UNIQUE,
+  run TEXT NOT NULL,
+  layout TEXT NOT NULL,
+  bytes INTEGER NOT NULL
+);
+CREATE TABLE evaluations(seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, metrics TEXT NOT NULL);
+CREATE TABLE datasets(tag TEXT PRIMARY KEY, train_samples INTEGER NOT NULL, test_samples INTEGER NOT NULL) WITHOUT ROWID;
+)sql"};
+
+}  // namespace flops::agent

@@ -1,0 +1,233 @@
+#include "flops/agent_storage/storage.hpp"
+
+#include <system_error>
+
+#include "flops/core/log.hpp"
+#include "schema.hpp"
+
+namespace flops::agent {
+namespace {
+
+constexpr std::uintmax_t max_checked_bytes = 256U << 20U;
+
+Result<store::Database> open_database(const std::filesystem::path& file) {
+  store::OpenOptions options;
+  options.cache_kib = 256;
+  auto db = store::Database::open(file, migrations, options);
+  if (!db) {
+    return db;
+  }
+  // Damage shows here, at the start, and not in the middle of a task; a very large file would take minutes on a card.
+  std::error_code error;
+  if (const auto size = std::filesystem::file_size(file, error); !error && size <= max_checked_bytes) {
+    if (auto checked = db->check(); !checked) {
+      return fail(checked.error());
+    }
+  }
+  return db;
+}
+
+Result<std::filesystem::path> move_aside(const std::filesystem::path& file, std::int64_t now) {
+  std::filesystem::path target = fmt::format("{}.damaged-{}", file.string(), now);
+  std::error_code error;
+  std::filesystem::rename(file, target, error);
+  if (error) {
+    return fail(errno_error(error.value(), fmt::format("setting {} aside", file.string())));
+  }
+  for (const char* suffix : {"-wal", "-shm"}) {
+    std::filesystem::rename(file.string() + suffix, target.string() + suffix, error);  // may not be there
+  }
+  return target;
+}
+
+template <class Message>
+std::optional<std::string> encoded(const std::optional<Message>& message) {
+  return message ? std::optional(wire::encode(*message)) : std::nullopt;
+}
+
+store::Value nullable(const std::optional<std::string>& text) {
+  return text ? store::Value(*text) : store::Value();
+}
+
+template <class Message>
+Result<> decode_into(const store::Row& row, int column, std::optional<Message>& into) {
+  if (row.is_null(column)) {
+    return {};
+  }
+  auto message = wire::decode<Message>(row.text(column));
+  if (!message) {
+    return fail(message.error());
+  }
+  into = *std::move(message);
+  return {};
+}
+
+Result<TaskState> read_task(const store::Row& row) {
+  TaskState state;
+  auto phase = parse_phase(row.text(0));
+  auto task = wire::decode<wire::Task>(row.text(3));
+  if (!phase || !task) {
+    return fail(phase ? task.error() : phase.error());
+  }
+  state.phase = *phase;
+  state.task = *std::move(task);
+  state.attempts = static_cast<int>(row.integer(1));
+  state.interruptions = static_cast<int>(row.integer(2));
+  state.metrics_delivered = row.integer(6) != 0;
+  if (auto result = decode_into(row, 4, state.result); !result) {
+    return fail(result.error());
+  }
+  if (auto metrics = decode_into(row, 5, state.metrics); !metrics) {
+    return fail(metrics.error());
+  }
+  if (auto broken = broken_invariant(state)) {
+    return fail(ErrorKind::corrupt, "{}", *broken);
+  }
+  return state;
+}
+
+}  // namespace
+
+Result<Storage> Storage::open(const std::filesystem::path& folder, Damaged damaged, std::int64_t now) {
+  const std::filesystem::path file = folder / "agent.db";
+  auto db = open_database(file);
+  if (db) {
+    return Storage(*std::move(db));
+  }
+  if (db.error().kind != ErrorKind::corrupt || damaged == Damaged::refuse) {
+    return fail(db.error());
+  }
+  log::error("storage", "the database is damaged ({}); it is set aside, work in progress starts again",
+             db.error().what);
+  auto target = move_aside(file, now);
+  if (!target) {
+    return fail(target.error());
+  }
+  db = open_database(file);
+  if (!db) {
+    return fail(db.error());
+  }
+  Storage storage(*std::move(db));
+  storage.set_aside_ = *std::move(target);
+  return storage;
+}
+
+Result<> Storage::put_task(const TaskState& state) {
+  const std::string& id = state.task.ref.task.str();
+  if (state.phase == Phase::absent) {
+    return db_.run("DELETE FROM tasks WHERE id = ?", {id});
+  }
+  if (state.phase == Phase::finished) {
+    if (auto removed = db_.run("DELETE FROM tasks WHERE id = ?", {id}); !removed) {
+      return removed;
+    }
+    if (auto noted = db_.run("INSERT OR IGNORE INTO finished(id) VALUES(?)", {id}); !noted) {
+      return noted;
+    }
+    return db_.run("DELETE FROM finished WHERE seq <= (SELECT max(seq) FROM finished) - ?",
+                   {static_cast<std::int64_t>(max_finished)});
+  }
+  const std::string task = wire::encode(state.task);
+  const auto result = encoded(state.result);
+  const auto metrics = encoded(state.metrics);
+  return db_.run(
+      "INSERT INTO tasks(id, phase, attempts, interruptions, task, result, metrics, metrics_delivered) "
+      "VALUES(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET phase = excluded.phase, "
+      "attempts = excluded.attempts, interruptions = excluded.interruptions, task = excluded.task, "
+      "result = excluded.result, metrics = excluded.metrics, metrics_delivered = excluded.metrics_delivered",
+      {id, to_string(state.phase), state.attempts, state.interruptions, task, nullable(result), nullable(metrics),
+       state.metrics_delivered});
+}
+
+Result<std::vector<TaskState>> Storage::tasks(std::size_t& damaged_rows) {
+  std::vector<TaskState> states;
+  std::vector<std::int64_t> unreadable;
+  auto read = db_.each(
+      "SELECT phase, attempts, interruptions, task, result, metrics, metrics_delivered, seq FROM tasks ORDER BY seq",
+      {}, [&](const store::Row& row) -> Result<> {
+        if (auto state = read_task(row)) {
+          states.push_back(*std::move(state));
+        } else {
+          log::error("storage", "a stored task cannot be read and is dropped: {}", state.error().what);
+          unreadable.push_back(row.integer(7));
+        }
+        return {};
+      });
+  for (const std::int64_t seq : unreadable) {
+    read = read ? db_.run("DELETE FROM tasks WHERE seq = ?", {seq}) : read;
+  }
+  if (!read) {
+    return fail(read.error());
+  }
+  damaged_rows = unreadable.size();
+  return states;
+}
+
+Result<bool> Storage::is_finished(const TaskId& task) {
+  auto row = db_.integer("SELECT 1 FROM finished WHERE id = ?", {task.str()});
+  if (!row) {
+    return fail(row.error());
+  }
+  return row->has_value();
+}
+
+Result<> Storage::add_evaluation(const Evaluation& evaluation) {
+  const std::string metrics = wire::encode(evaluation.metrics);
+  if (auto added = db_.run("INSERT INTO evaluations(at, metrics) VALUES(?, ?)", {evaluation.at, metrics}); !added) {
+    return added;
+  }
+  return db_.run("DELETE FROM evaluations WHERE seq <= (SELECT max(seq) FROM evaluations) - ?",
+                 {static_cast<std::int64_t>(max_evaluations)});
+}
+
+Result<std::vector<Evaluation>> Storage::evaluations(std::size_t at_most) {
+  std::vector<Evaluation> found;
+  auto read = db_.each("SELECT at, metrics FROM evaluations ORDER BY seq DESC LIMIT ?",
+                       {static_cast<std::int64_t>(at_most)}, [&](const store::Row& row) -> Result<> {
+                         if (auto metrics = wire::decode<wire::Metrics>(row.text(1))) {
+                           found.push_back({*std::move(metrics), row.integer(0)});
+                         }
+                         return {};
+                       });
+  if (!read) {
+    return fail(read.error());
+  }
+  return found;
+}
+
+Result<> Storage::put_datasets(const std::vector<wire::Dataset>& datasets) {
+  return transaction([&]() -> Result<> {
+    auto done = db_.run("DELETE FROM datasets");
+    for (const wire::Dataset& dataset : datasets) {
+      done = done ? db_.run("INSERT INTO datasets(tag, train_samples, test_samples) VALUES(?, ?, ?)",
+                            {dataset.tag, dataset.train_samples, dataset.test_samples})
+                  : done;
+    }
+    return done;
+  });
+}
+
+Result<std::vector<wire::Dataset>> Storage::datasets() {
+  std::vector<wire::Dataset> found;
+  auto read = db_.each(
+      "SELECT tag, train_samples, test_samples FROM datasets ORDER BY tag", {}, [&](const store::Row& row) -> Result<> {
+        found.push_back(
+            {row.text(0), static_cast<std::uint64_t>(row.integer(1)), static_cast<std::uint64_t>(row.integer(2))});
+        return {};
+      });
+  if (!read) {
+    return fail(read.error());
+  }
+  return found;
+}
+
+Result<> Storage::put_meta(std::string_view key, std::string_view value) {
+  return db_.run("INSERT INTO meta(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+                 {key, value});
+}
+
+Result<std::optional<std::string>> Storage::meta(std::string_view key) {
+  return db_.text("SELECT value FROM meta WHERE key = ?", {key});
+}
+
+}  // namespace flops::agent

@@ -1,0 +1,146 @@
+// The life of one task as a pure function: (state, event) -> (next state, actions).
+//
+// The caller persists `next` in one transaction with what DropBlob and Forget delete and with the data an event brought
+// (model, update), and carries the other actions out afterwards. Those need no table of their own: after a restart the
+// event Restarted, and after every connect the event Connected, give the actions of the state again. Every event may
+// come twice, late or out of order; one that does not fit the phase changes nothing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "flops/agent_task/task_state.hpp"
+#include "flops/blob/chunks.hpp"
+#include "flops/core/digest.hpp"
+#include "flops/core/error.hpp"
+#include "flops/wire/messages.hpp"
+
+namespace flops::agent {
+
+// What training gave; becomes the result message.
+struct Outcome {
+  std::uint64_t weight = 0;  // training samples
+  double train_loss = 0;
+  double train_seconds = 0;
+  Digest layout;
+  std::string layout_text;  // init only
+
+  bool operator==(const Outcome&) const = default;
+};
+
+namespace event {
+
+struct Arrived {
+  wire::Task task;
+  bool holds_base = false;        // task.base is in the store
+  bool holds_delta_base = false;  // task.base_blob_base is
+  std::string refusal;            // why the device declines; empty: it does not
+};
+struct ChunksComplete {};
+struct Assembled {};
+// corrupt: the chunks are bad; permanent: it can never work; anything else: try again.
+struct AssembleFailed {
+  Error error;
+};
+struct BaseMissing {};  // the model the delta needs, or the base itself, is not held any more
+struct Chosen {};       // the trainer is free for this task
+struct Evaluated {
+  wire::Metrics metrics;
+};
+struct MetricsDelivered {};
+struct Trained {
+  Outcome outcome;
+};
+struct TrainFailed {
+  Error error;
+};
+struct Encoded {
+  wire::BlobRef update;
+  Outcome outcome;
+};
+struct EncodeFailed {
+  Error error;
+};
+struct Granted {
+  wire::Grant grant;
+};
+struct Receipted {
+  wire::Receipt receipt;
+};
+struct Cancelled {};
+struct Superseded {};
+struct Connected {};
+struct Restarted {};
+
+}  // namespace event
+
+using Event = std::variant<event::Arrived, event::ChunksComplete, event::Assembled, event::AssembleFailed,
+                           event::BaseMissing, event::Chosen, event::Evaluated, event::MetricsDelivered, event::Trained,
+                           event::TrainFailed, event::Encoded, event::EncodeFailed, event::Granted, event::Receipted,
+                           event::Cancelled, event::Superseded, event::Connected, event::Restarted>;
+
+namespace action {
+
+struct SendAck {
+  wire::AckStatus status = wire::AckStatus::accepted;
+  std::string reason;
+  bool operator==(const SendAck&) const = default;
+};
+struct Fetch {  // the missing chunks of task.base_blob
+  bool operator==(const Fetch&) const = default;
+};
+struct Assemble {
+  bool operator==(const Assemble&) const = default;
+};
+struct Train {
+  bool operator==(const Train&) const = default;
+};
+struct Encode {
+  bool operator==(const Encode&) const = default;
+};
+struct SendMetrics {
+  bool operator==(const SendMetrics&) const = default;
+};
+struct SendResult {
+  bool operator==(const SendResult&) const = default;
+};
+struct SendChunks {
+  blob::ChunkRanges ranges;  // inside the update
+  bool operator==(const SendChunks&) const = default;
+};
+struct StopWork {  // whatever fetches, trains or uploads for this task
+  bool operator==(const StopWork&) const = default;
+};
+struct DropBlob {  // fetched chunks of the base model
+  bool operator==(const DropBlob&) const = default;
+};
+struct Forget {  // update and chunks
+  bool operator==(const Forget&) const = default;
+};
+
+}  // namespace action
+
+using Action =
+    std::variant<action::SendAck, action::Fetch, action::Assemble, action::Train, action::Encode, action::SendMetrics,
+                 action::SendResult, action::SendChunks, action::StopWork, action::DropBlob, action::Forget>;
+
+struct Step {
+  TaskState next;
+  std::vector<Action> actions;
+};
+
+[[nodiscard]] Step on_event(const TaskState& state, const Event& event);
+
+// At most this many tasks are taken at once.
+inline constexpr std::size_t max_open_tasks = 64;
+
+// How a new task and the ones at work go together.
+struct Admission {
+  std::string refusal;             // not empty: decline
+  std::vector<TaskId> superseded;  // older tasks of the same run, which end now
+};
+[[nodiscard]] Admission admit(const std::vector<const TaskState*>& open, const wire::Task& task);
+
+}  // namespace flops::agent

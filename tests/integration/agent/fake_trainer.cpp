@@ -1,0 +1,105 @@
+// Speaks the trainer's protocol and computes something simple. The model's name says how it behaves:
+// tiny (works), crash (kills itself in training), hang (until it is cancelled or stopped), no-model (an error).
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fake_model.hpp"
+#include "flops/trainer/job.hpp"
+
+namespace {
+
+using namespace flops;
+using namespace flops::trainer;
+
+constexpr int socket_fd = 3;
+
+void answer(const Answer& what) {
+  if (!send_packet(socket_fd, to_json(what))) {
+    std::_Exit(1);
+  }
+}
+
+std::vector<float> read_values(int fd) {
+  std::vector<float> values(test::fake_parameters);
+  const std::size_t bytes = values.size() * sizeof(float);
+  if (::pread(fd, values.data(), bytes, 0) != static_cast<ssize_t>(bytes)) {
+    std::_Exit(2);
+  }
+  return values;
+}
+
+void write_values(int fd, const std::vector<float>& values) {
+  const std::size_t bytes = values.size() * sizeof(float);
+  if (::pwrite(fd, values.data(), bytes, 0) != static_cast<ssize_t>(bytes)) {
+    std::_Exit(3);
+  }
+}
+
+void fail_with(Error error) {
+  Answer what;
+  what.error = std::move(error);
+  answer(what);
+}
+
+void evaluate(const std::vector<float>& values, JobReport& report) {
+  const double loss = static_cast<double>(values[0]) + 2;
+  report.evaluation = Evaluation{loss, 0.25, 10, 0.01};
+  Answer what;
+  what.evaluation = report.evaluation;
+  answer(what);
+}
+
+void work(const Job& job, const Packet& packet) {
+  JobReport report;
+  if (job.kind == JobKind::init) {
+    write_values(packet.descriptors.at(0).get(), test::fake_initial(job.seed));
+    report.layout = test::fake_layout;
+  } else {
+    const std::vector<float> base = read_values(packet.descriptors.at(0).get());
+    if (job.kind == JobKind::evaluate || job.evaluate_first) {
+      evaluate(base, report);
+    }
+    if (job.model == "crash") {
+      (void)::raise(SIGKILL);
+    }
+    if (job.kind == JobKind::train) {
+      Answer progress;
+      progress.progress = Progress{"training", 1, 2};
+      answer(progress);
+      write_values(packet.descriptors.at(1).get(), test::fake_trained(base, job.seed));
+      report.samples = test::fake_samples;
+      report.train_loss = 0.5;
+      report.train_seconds = 0.02;
+    }
+  }
+  Answer what;
+  what.report = report;
+  answer(what);
+}
+
+}  // namespace
+
+int main() {
+  while (true) {
+    const auto packet = receive_packet(socket_fd);
+    if (!packet) {
+      return 0;
+    }
+    if (is_cancel(packet->text)) {
+      fail_with({ErrorKind::cancelled, "cancelled"});
+      continue;
+    }
+    const auto job = parse_job(packet->text);
+    if (!job) {
+      fail_with(job.error());
+    } else if (job->model == "no-model") {
+      fail_with({ErrorKind::permanent, "no model 'no-model'"});
+    } else if (job->model != "hang") {
+      work(*job, *packet);
+    }
+  }
+}

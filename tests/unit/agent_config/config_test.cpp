@@ -1,0 +1,128 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include "flops/agent_config/config.hpp"
+
+using namespace flops;
+using namespace flops::agent;
+
+namespace {
+
+bool says(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::string problems(std::string_view toml) {
+  auto config = parse_config(toml, "/etc/flops/agent.toml");
+  REQUIRE_FALSE(config.has_value());
+  return config.error().what;
+}
+
+}  // namespace
+
+TEST_CASE("config: the device's id is all that is needed") {
+  const auto config = parse_config("device = 'pi-1'", "/etc/flops/agent.toml");
+  REQUIRE(config.has_value());
+  CHECK(config->device.str() == "pi-1");
+  CHECK(config->state_folder == "/var/lib/flops-agent");
+  CHECK(config->trainer_program.filename() == "flops-trainer");
+  CHECK(config->trainer_program.is_absolute());
+  CHECK(config->session_expiry == std::chrono::hours(24 * 7));
+  CHECK(config->datasets.empty());
+}
+
+TEST_CASE("config: everything that can be set is read, paths relative to the file") {
+  const auto config = parse_config(R"(
+device = "pi-1"
+log_level = "debug"
+[state]
+folder = "state"
+[trainer]
+program = "/opt/flops-trainer"
+threads = 2
+warm_for = "5s"
+memory_limit_mb = 512
+nice = 5
+[mqtt]
+keep_alive = "10s"
+session_expiry = "2d"
+[labels]
+site = "hall-3"
+[[dataset]]
+tag = "mnist"
+train_samples = "d/a"
+train_labels = "d/b"
+test_samples = "d/c"
+test_labels = "/d"
+)",
+                                   "/etc/flops/agent.toml");
+  REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().what));
+  CHECK(config->log_level == "debug");
+  CHECK(config->state_folder == "/etc/flops/state");
+  CHECK(config->trainer_program == "/opt/flops-trainer");
+  CHECK(config->trainer_threads == 2);
+  CHECK(config->trainer_warm_for == std::chrono::seconds(5));
+  CHECK(config->trainer_memory_limit_mb == 512);
+  CHECK(config->trainer_nice == 5);
+  CHECK(config->keep_alive == std::chrono::seconds(10));
+  CHECK(config->session_expiry == std::chrono::hours(48));
+  CHECK(config->labels == std::map<std::string, std::string>{{"site", "hall-3"}});
+  REQUIRE(config->datasets.size() == 1);
+  CHECK(config->datasets[0].tag == "mnist");
+  CHECK(config->datasets[0].train_samples == "/etc/flops/d/a");
+  CHECK(config->datasets[0].test_labels == "/d");
+}
+
+TEST_CASE("config: everything that is wrong is said together, with lines") {
+  const std::string text = problems(R"(
+device = "Pi 1"
+log_level = "loud"
+colour = "red"
+[trainer]
+nice = 40
+threads = "two"
+[mqtt]
+keep_alive = 30
+[[dataset]]
+tag = "a b"
+train_samples = "x"
+)");
+  CHECK(says(text, "/etc/flops/agent.toml:2: 'device'"));
+  CHECK(says(text, "agent.toml:3: 'log_level'"));
+  CHECK(says(text, "agent.toml:4: unknown key 'colour'"));
+  CHECK(says(text, "agent.toml:6: 'trainer.nice': 40 is out of range"));
+  CHECK(says(text, "agent.toml:7: 'trainer.threads'"));
+  CHECK(says(text, "agent.toml:9: 'mqtt.keep_alive'"));
+  CHECK(says(text, "'a b' is not a tag"));
+  CHECK(says(text, "'test_labels' is missing"));
+}
+
+TEST_CASE("config: what rows cannot see alone is checked too") {
+  CHECK(says(problems("log_level = 'info'"), "'device' is missing"));
+  std::string many = "device = 'd'\n[labels]\n";
+  for (int i = 0; i < 33; ++i) {
+    many += fmt::format("l{} = 'x'\n", i);
+  }
+  CHECK(says(problems(many), "33 labels; at most 32"));
+  CHECK(says(problems(fmt::format("device = 'd'\n[labels]\nx = '{}'", std::string(129, 'y'))), "[labels] 'x'"));
+  const std::string dataset =
+      "[[dataset]]\ntag = 'm'\ntrain_samples='a'\ntrain_labels='a'\ntest_samples='a'\ntest_labels='a'\n";
+  CHECK(says(problems("device = 'd'\n" + dataset + dataset), "'m' stands twice"));
+}
+
+TEST_CASE("config: the reference is a file that can be loaded again") {
+  Config config;
+  config.device = *DeviceId::parse("pi-7");
+  config.trainer_nice = 3;
+  config.trainer_program = "/x/flops-trainer";
+  std::string reference = config_reference(config);
+  CHECK(says(reference, "nice = 3"));
+  CHECK(says(reference, "[[dataset]]"));
+  const std::string mark = "# (required) ";
+  reference.erase(reference.find(mark), mark.size());
+  const auto again = parse_config(reference, "/etc/flops/agent.toml");
+  REQUIRE_MESSAGE(again.has_value(), (again ? "" : again.error().what));
+  CHECK(again->device == config.device);
+  CHECK(again->trainer_nice == 3);
+  CHECK(says(config_reference(), "device = "));
+}
