@@ -21,7 +21,9 @@ namespace fs = std::filesystem;
 
 constexpr mode_t file_mode = 0640;
 
-fs::path staging_folder(const fs::path& root) { return root / "staging"; }
+fs::path staging_folder(const fs::path& root) {
+  return root / "staging";
+}
 
 void remove_quietly(const fs::path& file) {
   std::error_code ignored;
@@ -164,7 +166,9 @@ Result<> FileStore::finish(Staging staging) {
   return outcome;
 }
 
-void FileStore::discard(Staging staging) { remove_quietly(staging.file_); }
+void FileStore::discard(Staging staging) {
+  remove_quietly(staging.file_);
+}
 
 Result<Digest> FileStore::put(const std::function<Result<>(const Writer&)>& produce) {
   auto file = create_staged_file(root_);

@@ -15,7 +15,9 @@ namespace {
 // The largest remaining length of an MQTT packet, less room for the topic and properties.
 constexpr std::size_t max_payload = 268'000'000;
 
-bool is_no_text(const std::string& text) { return text.empty() || text.find('\0') != std::string::npos; }
+bool is_no_text(const std::string& text) {
+  return text.empty() || text.find('\0') != std::string::npos;
+}
 
 Result<> check_publication(const std::string& topic, const std::string& payload, const PublishOptions& options) {
   if (options.qos != 0 && options.qos != 1) {
@@ -37,7 +39,8 @@ class PahoClient final : public Client {
       : options_(options),
         handlers_(std::move(handlers)),
         timer_(loop),
-        mailbox_(std::make_shared<Mailbox>(loop, options.mailbox_bytes, [this](Event event) { dispatch(std::move(event)); })),
+        mailbox_(std::make_shared<Mailbox>(loop, options.mailbox_bytes,
+                                           [this](Event event) { dispatch(std::move(event)); })),
         worker_(std::make_unique<Worker>(std::move(options), mailbox_)) {}
 
   ~PahoClient() override {

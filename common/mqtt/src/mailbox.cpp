@@ -24,7 +24,9 @@ std::atomic<int> Mailbox::reliefs_{0};
 void Mailbox::put(Event event) {
   const std::size_t bytes = bytes_of(event);
   std::unique_lock lock(mutex_);
-  const auto fits = [&] { return closed_ || bytes == 0 || bytes_ == 0 || bytes_ + bytes <= capacity_bytes_ || reliefs_ > 0; };
+  const auto fits = [&] {
+    return closed_ || bytes == 0 || bytes_ == 0 || bytes_ + bytes <= capacity_bytes_ || reliefs_ > 0;
+  };
   if (!fits()) {
     waits_.fetch_add(1, std::memory_order_relaxed);
     while (!room_.wait_for(lock, glance, fits)) {

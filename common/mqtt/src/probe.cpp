@@ -107,7 +107,10 @@ class Probe {
     if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), options_.host.c_str()) == 1) {
       return true;
     }
-    return SSL_set1_host(ssl, options_.host.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, options_.host.c_str()) == 1;
+    std::string name = options_.host;
+    // What the macro SSL_set_tlsext_host_name() stands for, without its C cast.
+    return SSL_set1_host(ssl, name.c_str()) == 1 &&
+           SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data()) == 1;
   }
 
   // Waits for what the last call on `ssl` wants; false when it wants nothing or the time is over.
@@ -143,8 +146,8 @@ class Probe {
     if (tls.find("alert") != std::string::npos) {
       return {ErrorKind::denied, fmt::format("{} refuses this device: {}; {}", where_, tls, describe_clock(options_))};
     }
-    return {ErrorKind::transient, fmt::format("{} ended the connection before accepting it{}{}", where_,
-                                              tls.empty() ? "" : ": ", tls)};
+    return {ErrorKind::transient,
+            fmt::format("{} ended the connection before accepting it{}{}", where_, tls.empty() ? "" : ": ", tls)};
   }
 
   const Options& options_;
@@ -156,6 +159,8 @@ class Probe {
 
 }  // namespace
 
-Error find_reason(const Options& options, const std::function<bool()>& stop) { return Probe(options, stop).run(); }
+Error find_reason(const Options& options, const std::function<bool()>& stop) {
+  return Probe(options, stop).run();
+}
 
 }  // namespace flops::mqtt

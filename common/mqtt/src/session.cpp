@@ -39,7 +39,9 @@ std::vector<char*> pointers_to(const std::vector<std::string>& filters, std::vec
   return pointers;
 }
 
-Session* session_of(void* context) { return static_cast<Session*>(context); }
+Session* session_of(void* context) {
+  return static_cast<Session*>(context);
+}
 
 }  // namespace
 
@@ -68,8 +70,8 @@ void Session::connect() {
   const ConnectOptions connect(options_, this, &on_connected, &on_connect_failed);
   const int code = paho_ == nullptr ? MQTTASYNC_FAILURE : MQTTAsync_connect(paho_, connect.get());
   if (code != MQTTASYNC_SUCCESS) {
-    mailbox_->put(ConnectFailed{
-        attempt_, {ErrorKind::transient, fmt::format("starting to connect: {}", paho_words(code))}});
+    mailbox_->put(
+        ConnectFailed{attempt_, {ErrorKind::transient, fmt::format("starting to connect: {}", paho_words(code))}});
   }
 }
 
@@ -96,8 +98,8 @@ void Session::subscribe(Operation operation, const std::vector<std::string>& fil
   const std::vector<char*> pointers = pointers_to(filters, copies);
   const std::vector<int> qos(filters.size(), 1);
   MQTTAsync_responseOptions response = response_options(call, &on_subscribed, &on_failed);
-  check(call, MQTTAsync_subscribeMany(paho_, static_cast<int>(pointers.size()), pointers.data(), qos.data(),
-                                      &response));
+  check(call,
+        MQTTAsync_subscribeMany(paho_, static_cast<int>(pointers.size()), pointers.data(), qos.data(), &response));
 }
 
 void Session::unsubscribe(Operation operation, const std::vector<std::string>& filters) {
@@ -143,7 +145,8 @@ void Session::on_connect_failed(void* session, MQTTAsync_failureData5* data) {
   // A refusal by the broker stands in either field, depending on Paho's version.
   const int code = std::max<int>(data->code, data->reasonCode);
   if (code >= MQTTREASONCODE_UNSPECIFIED_ERROR) {
-    self.mailbox_->put(ConnectFailed{self.attempt_, refused(code, fmt::format("connecting as '{}'", self.options_.client_id))});
+    self.mailbox_->put(
+        ConnectFailed{self.attempt_, refused(code, fmt::format("connecting as '{}'", self.options_.client_id))});
   } else {
     self.hooks_.failed();
   }
@@ -185,7 +188,9 @@ void Session::on_disconnected(void* session, MQTTAsync_successData5*) {
   self.mailbox_->put(Disconnected{self.attempt_});
 }
 
-void Session::on_disconnect_failed(void* session, MQTTAsync_failureData5*) { on_disconnected(session, nullptr); }
+void Session::on_disconnect_failed(void* session, MQTTAsync_failureData5*) {
+  on_disconnected(session, nullptr);
+}
 
 void Session::on_published(void* context, MQTTAsync_successData5*) {
   auto* call = static_cast<Call*>(context);

@@ -1,7 +1,7 @@
 // One connection of Paho's, from the attempt to its end; never used twice, so that Paho has nothing to resend.
 //
-// Written against Paho's C interface (MQTTAsync), which its C++ wrapper stands on: version 1.2 of the wrapper, the one in
-// Debian 12, drops the reason code of a DISCONNECT, so that a will could not be asked for.
+// Written against Paho's C interface (MQTTAsync), which its C++ wrapper stands on: version 1.2 of the wrapper, the one
+// in Debian 12, drops the reason code of a DISCONNECT, so that a will could not be asked for.
 //
 // Calls come from the worker thread only, because Paho's calls wait for its threads, and those wait for the mailbox.
 // Paho runs every callback with its one lock held and never after its client is destroyed.

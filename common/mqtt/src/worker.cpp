@@ -7,7 +7,9 @@ namespace {
 
 constexpr std::chrono::milliseconds farewell{1000};
 
-Result<> not_connected() { return fail(ErrorKind::transient, "not connected to the broker"); }
+Result<> not_connected() {
+  return fail(ErrorKind::transient, "not connected to the broker");
+}
 
 bool is_operation(const Command& command) {
   return std::holds_alternative<PublishCommand>(command) || std::holds_alternative<SubscribeCommand>(command);
@@ -91,7 +93,9 @@ void Worker::execute(ConnectCommand& command) {
   SessionHooks hooks;
   // Passing through the mutex makes sure that next() does not miss the change between looking and waiting.
   hooks.changed = [this] {
-    { const std::lock_guard lock(mutex_); }
+    {
+      const std::lock_guard lock(mutex_);
+    }
     changed_.notify_all();
   };
   hooks.failed = [this, attempt = command.attempt] { add(ExplainCommand{attempt}); };
@@ -127,7 +131,9 @@ void Worker::execute(DisconnectCommand& command) {
   }
 }
 
-void Worker::execute(AbandonCommand&) { session_.reset(); }
+void Worker::execute(AbandonCommand&) {
+  session_.reset();
+}
 
 void Worker::execute(ExplainCommand& command) {
   mailbox_->put(ConnectFailed{command.attempt, find_reason(options_, [this] { return stopping(); })});

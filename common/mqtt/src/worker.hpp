@@ -1,5 +1,5 @@
-// The thread that makes all calls of Paho's. Paho holds its lock while it hands us a message, and its calls wait for that
-// lock: made on the loop, they would wait for a mailbox that only the loop can empty.
+// The thread that makes all calls of Paho's. Paho holds its lock while it hands us a message, and its calls wait for
+// that lock: made on the loop, they would wait for a mailbox that only the loop can empty.
 #pragma once
 
 #include <chrono>
@@ -44,8 +44,8 @@ struct AbandonCommand {};
 struct ExplainCommand {
   Attempt attempt;
 };
-using Command = std::variant<ConnectCommand, PublishCommand, SubscribeCommand, DisconnectCommand, AbandonCommand,
-                             ExplainCommand>;
+using Command =
+    std::variant<ConnectCommand, PublishCommand, SubscribeCommand, DisconnectCommand, AbandonCommand, ExplainCommand>;
 
 class Worker {
  public:
@@ -76,8 +76,8 @@ class Worker {
   const std::shared_ptr<Mailbox> mailbox_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Command> queue_;  // under mutex_
-  bool stopping_ = false;      // under mutex_
+  std::deque<Command> queue_;         // under mutex_
+  bool stopping_ = false;             // under mutex_
   std::unique_ptr<Session> session_;  // the worker thread's
   std::thread thread_;                // last: starts when everything else is there
 };

@@ -46,8 +46,8 @@ class OpenBlob {
 
 }  // namespace
 
-Result<> Database::read_blob(std::string_view table, std::string_view column, std::int64_t row_id,
-                             std::uint64_t offset, std::span<std::byte> into) {
+Result<> Database::read_blob(std::string_view table, std::string_view column, std::int64_t row_id, std::uint64_t offset,
+                             std::span<std::byte> into) {
   OpenBlob blob;
   if (auto opened = blob.open(*state_, table, column, row_id, false); !opened) {
     return opened;

@@ -22,7 +22,7 @@ ErrorKind kind_of(int code, int system_errno) {
     case SQLITE_AUTH: return ErrorKind::denied;
     case SQLITE_CANTOPEN:
       return system_errno == EACCES || system_errno == EPERM || system_errno == EROFS ? ErrorKind::denied
-                                                                                     : ErrorKind::permanent;
+                                                                                      : ErrorKind::permanent;
     case SQLITE_CONSTRAINT:
     case SQLITE_MISMATCH:
     case SQLITE_TOOBIG: return ErrorKind::permanent;
@@ -83,8 +83,8 @@ void Database::State::drop_statements() {
 Result<sqlite3_stmt*> Database::State::prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
   const char* tail = nullptr;
-  const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT,
-                                      &statement, &tail);
+  const int code =
+      sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement, &tail);
   if (code != SQLITE_OK) {
     return fail(sql_error(db, code, fmt::format("preparing '{}'", sql)));
   }

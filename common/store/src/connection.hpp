@@ -1,5 +1,5 @@
-// What a Database holds: the SQLite connection, its cache of prepared statements, and the translation of SQLite's result
-// codes into our kinds of error.
+// What a Database holds: the SQLite connection, its cache of prepared statements, and the translation of SQLite's
+// result codes into our kinds of error.
 #pragma once
 
 #include <filesystem>

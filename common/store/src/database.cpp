@@ -30,13 +30,21 @@ class Loan {
   Database::State::Cached cached_;
 };
 
-sqlite3_stmt* native(void* statement) { return static_cast<sqlite3_stmt*>(statement); }
+sqlite3_stmt* native(void* statement) {
+  return static_cast<sqlite3_stmt*>(statement);
+}
 
 }  // namespace
 
-bool Row::is_null(int column) const { return sqlite3_column_type(native(statement_), column) == SQLITE_NULL; }
-std::int64_t Row::integer(int column) const { return sqlite3_column_int64(native(statement_), column); }
-double Row::number(int column) const { return sqlite3_column_double(native(statement_), column); }
+bool Row::is_null(int column) const {
+  return sqlite3_column_type(native(statement_), column) == SQLITE_NULL;
+}
+std::int64_t Row::integer(int column) const {
+  return sqlite3_column_int64(native(statement_), column);
+}
+double Row::number(int column) const {
+  return sqlite3_column_double(native(statement_), column);
+}
 
 std::string Row::text(int column) const {
   // As a blob: the bytes as they are stored, embedded zeros included.
@@ -134,8 +142,12 @@ Result<> Database::transaction(const std::function<Result<>()>& body) {
   return outcome;
 }
 
-std::int64_t Database::changes() const { return sqlite3_changes64(state_->db); }
-std::int64_t Database::last_row_id() const { return sqlite3_last_insert_rowid(state_->db); }
+std::int64_t Database::changes() const {
+  return sqlite3_changes64(state_->db);
+}
+std::int64_t Database::last_row_id() const {
+  return sqlite3_last_insert_rowid(state_->db);
+}
 
 Result<> Database::check() {
   std::string found;

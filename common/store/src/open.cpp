@@ -68,8 +68,7 @@ Result<> migrate(Database& database, Database::State& state, std::span<const std
 }
 
 Result<> connect(Database::State& state, const OpenOptions& options) {
-  constexpr int flags =
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const int code =
       sqlite3_open_v2(state.file.c_str(), &state.db, flags, options.vfs.empty() ? nullptr : options.vfs.c_str());
   if (code != SQLITE_OK) {

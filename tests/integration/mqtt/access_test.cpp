@@ -79,14 +79,14 @@ TEST_CASE("mqtt: a client without a certificate cannot even be made, nor one wit
   std::ofstream(folder / "garbage.pem") << "not a certificate";
   struct Case {
     const char* name;
-    std::filesystem::path Options::*file;
+    std::filesystem::path Options::* file;
     std::filesystem::path value;
   };
-  for (const Case& row : {Case{"no CA", &Options::ca_file, folder / "none"},
-                          Case{"no certificate", &Options::certificate_file, ""},
-                          Case{"a certificate that is none", &Options::certificate_file, folder / "garbage.pem"},
-                          Case{"no key", &Options::key_file, folder / "none"},
-                          Case{"another's key", &Options::key_file, other.key_file}}) {
+  for (const Case& row :
+       {Case{"no CA", &Options::ca_file, folder / "none"}, Case{"no certificate", &Options::certificate_file, ""},
+        Case{"a certificate that is none", &Options::certificate_file, folder / "garbage.pem"},
+        Case{"no key", &Options::key_file, folder / "none"},
+        Case{"another's key", &Options::key_file, other.key_file}}) {
     SUBCASE(row.name) {
       Options options = good;
       options.*row.file = row.value;

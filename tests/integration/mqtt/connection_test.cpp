@@ -141,9 +141,8 @@ TEST_CASE("mqtt: the will is published when the process is killed") {
   Party coordinator(loop, watcher);
   coordinator.connect();
   REQUIRE(coordinator.subscribe({root + "devices/+/state"}));
-  REQUIRE(test::run_until(loop, [&] {
-    return !coordinator.messages.empty() && coordinator.messages.back().payload == "lost";
-  }));
+  REQUIRE(test::run_until(
+      loop, [&] { return !coordinator.messages.empty() && coordinator.messages.back().payload == "lost"; }));
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
   CHECK(WIFSIGNALED(status));
@@ -180,7 +179,9 @@ TEST_CASE("mqtt: disconnecting waits for what is under way, and says so in any c
     CHECK(kind == ErrorKind::cancelled);
     CHECK(device.losses.empty());
   }
-  SUBCASE("without a connection") { device.disconnect(); }
+  SUBCASE("without a connection") {
+    device.disconnect();
+  }
   SUBCASE("while connecting: the attempt is reported as cancelled") {
     device.client().connect();
     device.client().disconnect(200ms, [&] { ++done; });

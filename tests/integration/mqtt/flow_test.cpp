@@ -118,7 +118,9 @@ TEST_CASE("mqtt: nothing is called after a client has been destroyed") {
   boost::asio::io_context loop;
   Party device(loop, broker, "dev1");
   int called = 0;
-  SUBCASE("while connecting") { device.client().connect(); }
+  SUBCASE("while connecting") {
+    device.client().connect();
+  }
   SUBCASE("with publications under way") {
     device.connect();
     for (int i = 0; i < 100; ++i) {

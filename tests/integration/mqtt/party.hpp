@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include <boost/asio/io_context.hpp>
 #include <doctest/doctest.h>
+#include <boost/asio/io_context.hpp>
 
 #include "flops/mqtt/client.hpp"
 #include "flops/test/broker.hpp"
@@ -33,8 +33,8 @@ class Party {
   void destroy() { client_.reset(); }
 
   // These run the loop until the outcome is there.
-  void connect();                                // must succeed
-  [[nodiscard]] Error connect_refused();         // must fail
+  void connect();                         // must succeed
+  [[nodiscard]] Error connect_refused();  // must fail
   [[nodiscard]] Result<> publish(const std::string& topic, std::string payload, PublishOptions options = {});
   [[nodiscard]] Result<> subscribe(std::vector<std::string> filters);
   [[nodiscard]] Result<> unsubscribe(std::vector<std::string> filters);

@@ -162,9 +162,15 @@ void Broker::kill() {
   process_ = -1;
 }
 
-void Broker::freeze() { ::kill(process_, SIGSTOP); }
-void Broker::thaw() { ::kill(process_, SIGCONT); }
+void Broker::freeze() {
+  ::kill(process_, SIGSTOP);
+}
+void Broker::thaw() {
+  ::kill(process_, SIGCONT);
+}
 
-std::string Broker::log() const { return read_file(folder_ / "log", 16U << 20U).value_or("(no log)"); }
+std::string Broker::log() const {
+  return read_file(folder_ / "log", 16U << 20U).value_or("(no log)");
+}
 
 }  // namespace flops::test

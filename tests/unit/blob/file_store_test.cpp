@@ -87,8 +87,8 @@ TEST_CASE("blob: a chunk that is repeated, forged, misplaced or of a wrong lengt
     std::uint32_t n;
     std::size_t length;
   };
-  for (const Case& row : {Case{"no such chunk", 2, 100}, Case{"far outside", UINT32_MAX, 100},
-                          Case{"too long", 1, 101}, Case{"too short", 1, 99}, Case{"empty", 1, 0}}) {
+  for (const Case& row : {Case{"no such chunk", 2, 100}, Case{"far outside", UINT32_MAX, 100}, Case{"too long", 1, 101},
+                          Case{"too short", 1, 99}, Case{"empty", 1, 0}}) {
     CAPTURE(row.name);
     const auto outcome = staging->write(row.n, Bytes(row.length));
     REQUIRE_FALSE(outcome);

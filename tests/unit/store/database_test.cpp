@@ -20,9 +20,9 @@ TEST_CASE("store: every type of value comes back as it was bound") {
   REQUIRE(database.run("CREATE TABLE v(i, d, t, b, n, e, z)"));
   const std::string text("with\0zero", 9);
   const auto bytes = pattern(3);
-  REQUIRE(database.run("INSERT INTO v VALUES(?,?,?,?,?,?,?)",
-                       {INT64_MIN, 0.1, text, std::span<const std::byte>(bytes), nullptr, std::string_view(),
-                        std::span<const std::byte>()}));
+  REQUIRE(
+      database.run("INSERT INTO v VALUES(?,?,?,?,?,?,?)", {INT64_MIN, 0.1, text, std::span<const std::byte>(bytes),
+                                                           nullptr, std::string_view(), std::span<const std::byte>()}));
   int rows = 0;
   REQUIRE(database.each("SELECT i,d,t,b,n,e,z FROM v", {}, [&](const Row& row) -> Result<> {
     ++rows;
@@ -186,7 +186,9 @@ TEST_CASE("store: a backup of an open database is complete and usable while the 
   CHECK(count_items(database) == 2);
   CHECK_FALSE(std::filesystem::exists(folder / "copy.db.new"));
   SUBCASE("a second backup replaces the first") {
-    { const auto closed = std::move(copy); }
+    {
+      const auto closed = std::move(copy);
+    }
     REQUIRE(database.backup(folder / "copy.db"));
     auto second = open_items(folder / "copy.db");
     CHECK(count_items(second) == 2);

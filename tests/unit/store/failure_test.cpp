@@ -97,7 +97,9 @@ TEST_CASE("store: a damaged page is found by check()") {
 TEST_CASE("store: a file this user may not write is denied") {
   const test::TemporaryFolder folder;
   const auto file = folder / "a.db";
-  { auto database = open_items(file); }
+  {
+    auto database = open_items(file);
+  }
   std::filesystem::permissions(folder.path(), std::filesystem::perms{0555});
   std::filesystem::permissions(file, std::filesystem::perms{0444});
   const pid_t child = ::fork();

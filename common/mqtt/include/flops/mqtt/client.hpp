@@ -57,10 +57,10 @@ struct Options {
   std::filesystem::path key_file;
   std::optional<Will> will;
   std::chrono::seconds keep_alive{30};
-  std::chrono::seconds session_expiry{0};  // > 0: persistent session (clean start = false)
+  std::chrono::seconds session_expiry{0};             // > 0: persistent session (clean start = false)
   std::chrono::milliseconds connect_timeout{15'000};  // of an attempt as a whole
-  std::size_t mailbox_bytes = 4U << 20U;     // inbound, waiting for the loop
-  std::size_t max_packet_bytes = 1U << 20U;  // larger inbound messages are refused by the protocol
+  std::size_t mailbox_bytes = 4U << 20U;              // inbound, waiting for the loop
+  std::size_t max_packet_bytes = 1U << 20U;           // larger inbound messages are refused by the protocol
 };
 
 struct Handlers {

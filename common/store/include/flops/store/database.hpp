@@ -40,8 +40,7 @@ class Value {
   Value(const std::string& text) : value_(std::string_view(text)) {}
   Value(const char* text) : value_(std::string_view(text)) {}
   Value(std::span<const std::byte> bytes) : value_(bytes) {}
-  using Variant =
-      std::variant<std::monostate, std::int64_t, double, std::string_view, std::span<const std::byte>>;
+  using Variant = std::variant<std::monostate, std::int64_t, double, std::string_view, std::span<const std::byte>>;
   [[nodiscard]] const Variant& get() const { return value_; }
 
  private:
@@ -70,8 +69,8 @@ enum class Durability {
 
 struct OpenOptions {
   Durability durability = Durability::full;
-  std::string vfs;               // empty: SQLite's default
-  std::int64_t cache_kib = 512;  // page cache
+  std::string vfs;                         // empty: SQLite's default
+  std::int64_t cache_kib = 512;            // page cache
   std::int64_t wal_limit_bytes = 4 << 20;  // journal_size_limit
 };
 

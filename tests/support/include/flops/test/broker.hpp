@@ -1,8 +1,8 @@
-// A real Mosquitto on a free loopback port: TLS 1.3 only, client certificates, identity = the certificate's CN, an ACL per
-// device, nothing dropped from queues. Its files live in a temporary folder; the process ends with the object.
+// A real Mosquitto on a free loopback port: TLS 1.3 only, client certificates, identity = the certificate's CN, an ACL
+// per device, nothing dropped from queues. Its files live in a temporary folder; the process ends with the object.
 //
-// The ACL knows one fleet, "test": a device reaches its own topics under flops/v1/test/devices/<id>/, reads status, runs
-// and blobs; "coordinator" reaches everything.
+// The ACL knows one fleet, "test": a device reaches its own topics under flops/v1/test/devices/<id>/, reads status,
+// runs and blobs; "coordinator" reaches everything.
 #pragma once
 
 #include <chrono>
@@ -45,9 +45,9 @@ class Broker {
   [[nodiscard]] Identity foreign_identity(const std::string& name);
   [[nodiscard]] const std::filesystem::path& ca_file() const { return ca_file_; }
 
-  void stop();   // SIGTERM and waits
-  void kill();   // SIGKILL and waits
-  void start();  // again, on the same port
+  void stop();    // SIGTERM and waits
+  void kill();    // SIGKILL and waits
+  void start();   // again, on the same port
   void freeze();  // SIGSTOP: the connection stays and nothing answers
   void thaw();
   [[nodiscard]] std::string log() const;
