@@ -16,6 +16,12 @@ class Net : public torch::nn::Module {
   virtual torch::Tensor forward(const torch::Tensor& images) = 0;
 };
 
+// The 2x2 maximum of a convolution's output, then relu: they commute, and relu has a quarter of the values to do then.
+// LibTorch's pooling is vectorised over the channels only.
+inline torch::Tensor pool_relu(const torch::Tensor& values) {
+  return torch::max_pool2d(values.contiguous(torch::MemoryFormat::ChannelsLast), 2).relu_();
+}
+
 struct ZooEntry {
   ModelInfo info;
   std::shared_ptr<Net> (*make)();

@@ -25,7 +25,9 @@ const std::vector<ZooEntry>& zoo_entries() {
 }
 
 void add_to_zoo(const ZooEntry& entry) {
-  entries().push_back(entry);
+  const auto place = std::find_if(entries().begin(), entries().end(),
+                                  [&](const ZooEntry& other) { return entry.info.name < other.info.name; });
+  entries().insert(place, entry);
 }
 
 std::vector<ModelInfo> zoo() {

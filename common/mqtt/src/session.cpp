@@ -152,23 +152,20 @@ void Session::on_connect_failed(void* session, MQTTAsync_failureData5* data) {
   }
 }
 
+// Paho calls only this and not on_lost() when the broker says goodbye (eclipse-paho/paho.mqtt.c#1619).
 void Session::on_broker_disconnect(void* session, MQTTProperties*, MQTTReasonCodes code) {
-  Session& self = *session_of(session);
-  const std::lock_guard lock(self.mutex_);
-  self.broker_reason_ = fmt::format(": the broker said {} ({})", reason_words(code), static_cast<int>(code));
+  session_of(session)->lose(fmt::format(": the broker said {} ({})", reason_words(code), static_cast<int>(code)));
 }
 
 void Session::on_lost(void* session, char*) {
-  Session& self = *session_of(session);
-  std::string reason;
-  {
-    const std::lock_guard lock(self.mutex_);
-    reason = self.broker_reason_;
-  }
-  self.ended();
-  self.mailbox_->put(Lost{self.attempt_,
-                          {ErrorKind::transient, fmt::format("the connection to {}:{} was lost{}", self.options_.host,
-                                                             self.options_.port, reason)}});
+  session_of(session)->lose("");
+}
+
+void Session::lose(const std::string& reason) {
+  ended();
+  mailbox_->put(Lost{
+      attempt_,
+      {ErrorKind::transient, fmt::format("the connection to {}:{} was lost{}", options_.host, options_.port, reason)}});
 }
 
 int Session::on_message(void* session, char* topic, int topic_length, MQTTAsync_message* message) {

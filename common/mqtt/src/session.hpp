@@ -82,6 +82,8 @@ class Session {
   void check(Call* call, int code);
   void settle(Call* call, Result<> result);
   [[nodiscard]] int start_disconnect(MQTTReasonCodes reason);
+  // The loop ignores all but the first of these.
+  void lose(const std::string& reason);
   void ended();
 
   const Options& options_;
@@ -95,7 +97,6 @@ class Session {
   std::mutex mutex_;
   std::condition_variable ended_;
   std::unordered_map<Operation, Call> calls_;  // under mutex_
-  std::string broker_reason_;                  // under mutex_; of its DISCONNECT
 };
 
 }  // namespace flops::mqtt

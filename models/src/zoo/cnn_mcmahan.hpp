@@ -17,8 +17,8 @@ class CnnMcmahan final : public Net {
         fc1_(register_module("fc1", torch::nn::Linear(64 * 7 * 7, 512))),
         fc2_(register_module("fc2", torch::nn::Linear(512, 10))) {}
   torch::Tensor forward(const torch::Tensor& images) override {
-    const auto first = torch::max_pool2d(conv1_(images), 2).relu_();
-    const auto second = torch::max_pool2d(conv2_(first), 2).relu_();
+    const auto first = pool_relu(conv1_(images));
+    const auto second = pool_relu(conv2_(first));
     return fc2_(fc1_(second.flatten(1)).relu_());
   }
 
