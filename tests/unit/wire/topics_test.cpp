@@ -38,7 +38,7 @@ TEST_CASE("topics: foreign and malformed ones are none of ours") {
   const Topics topics(FleetId::parse("f").value());
   const DeviceId device = DeviceId::parse("d-1").value();
   const std::string digest(64, 'a');
-  for (const std::string bad :
+  for (const std::string& bad :
        {std::string(), std::string("flops/v1/g/devices/d-1/state"), std::string("flops/v1/f/devices/D/state"),
         std::string("flops/v1/f/devices/d-1/state/x"), std::string("flops/v1/f/devices/d-1/up"),
         std::string("flops/v1/f/devices/d-1/up/a/b"), "flops/v1/f/devices/d-1/blob/" + digest,
