@@ -44,7 +44,7 @@ void wait_for_budget(Fleet& fleet, const char* when) {
                memory.private_kib <= max_private_kib;
       },
       when);
-  MESSAGE(when, ": resident ", memory.resident_kib, " KiB, private ", memory.private_kib, " KiB");
+  MESSAGE(std::string(when), ": resident ", memory.resident_kib, " KiB, private ", memory.private_kib, " KiB");
 }
 
 }  // namespace

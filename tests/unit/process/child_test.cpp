@@ -79,13 +79,14 @@ TEST_CASE("child: it gets its environment, limits and priority, and no descripto
   command.descriptors = {{given.get(), 3}};
   const Outcome outcome =
       run("echo \"x=$FLOPS_X\"; echo \"nice=$(nice)\"; echo \"data=$(ulimit -d)\"; echo \"fd3=$(readlink /proc/$$/fd/3)\"; "
-          "echo \"fds=$(ls /proc/$$/fd | tr '\\n' ' ')\"",
+          // The shell opens descriptors of its own, so the leaked one is looked for by what it names.
+          "for n in 4 5 6 7 8 9; do [ \"$(readlink /proc/$$/fd/$n)\" != /dev/null ] || echo leak=yes; done; echo leak=$?",
           command);
   CHECK(outcome.output.find("x=seventeen") != std::string::npos);
   CHECK(outcome.output.find("nice=7") != std::string::npos);
   CHECK(outcome.output.find("data=65536") != std::string::npos);
   CHECK(outcome.output.find("fd3=/dev/zero") != std::string::npos);
-  CHECK_MESSAGE(outcome.output.find("fds=0 1 2 3 \n") != std::string::npos, outcome.output);
+  CHECK_MESSAGE(outcome.output.find("leak=yes") == std::string::npos, outcome.output);
 }
 
 TEST_CASE("child: stop asks first, then kills") {

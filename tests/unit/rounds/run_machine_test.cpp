@@ -108,8 +108,8 @@ TEST_CASE("run: repeated and stale events change nothing") {
   run.contribute(1);
   CHECK(run.contribute(1).empty());
   CHECK(run.fail_task(1).empty());
-  CHECK(run.feed(Initialised{device(1), old, model('z')}).empty());
-  CHECK(run.feed(Aggregated{model('z')}).empty());
+  CHECK(run.feed(Initialised{device(1), old, model('f')}).empty());
+  CHECK(run.feed(Aggregated{model('f')}).empty());
   CHECK(run.feed(Evaluated{device(2), run.tasks[device(2)]}).empty());
   CHECK(run.feed(Contributed{device(9), old}).empty());
   CHECK(run.state.model == model('a'));

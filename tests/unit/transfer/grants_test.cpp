@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <map>
 #include <random>
 #include <set>
 
@@ -68,12 +69,13 @@ TEST_CASE("grants: the fleet's window bounds everybody, and a vanished device gi
 TEST_CASE("grants: with any order, loss and repetition every upload completes within the window") {
   std::mt19937 random(11);
   for (int trial = 0; trial < 50; ++trial) {
-    const std::uint32_t window = 1 + random() % 12;
-    Grants grants(window, 1 + random() % 6);
+    const auto draw = [&](std::uint32_t below) { return static_cast<std::uint32_t>(random() % below); };
+    const std::uint32_t window = 1 + draw(12);
+    Grants grants(window, 1 + draw(6));
     std::map<int, std::uint32_t> left;
     std::vector<std::pair<int, std::uint32_t>> on_the_way;
     for (int i = 0; i < 8; ++i) {
-      left[i] = 1 + random() % 20;
+      left[i] = 1 + draw(20);
       grants.add(task(i), left[i]);
     }
     int steps = 0;
