@@ -34,6 +34,10 @@ if(FLOPS_SANITIZE)
   add_link_options(-fsanitize=${FLOPS_SANITIZE})
   # GCC reports false positives from libstdc++ and fmt once sanitizers change inlining.
   add_compile_options(-Wno-stringop-overflow -Wno-array-bounds)
+  if(FLOPS_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Asio's fences, which ThreadSanitizer does not model.
+    add_compile_options(-Wno-tsan)
+  endif()
 endif()
 if(FLOPS_HARDENING)
   add_compile_options(-fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2

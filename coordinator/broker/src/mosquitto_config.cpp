@@ -22,7 +22,7 @@ std::string mosquitto_conf(const MosquittoFiles& files, const MosquittoSettings&
   conf += fmt::format(
       "use_username_as_clientid true\n"
       "max_packet_size {}\n"
-      "max_queued_messages 0\n"
+      "max_queued_messages 1000000000\n"
       "max_queued_bytes 0\n"
       "max_inflight_messages 64\n"
       "max_keepalive 600\n"
