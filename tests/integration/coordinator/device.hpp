@@ -1,0 +1,73 @@
+// A device played by the test, by the protocol: enrols, connects, says hello, takes tasks, offers updates.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "flops/blob/chunks.hpp"
+#include "flops/core/fd.hpp"
+#include "flops/mqtt/client.hpp"
+#include "flops/tensor/layout.hpp"
+#include "flops/test/wait.hpp"
+#include "flops/wire/messages.hpp"
+#include "flops/wire/topics.hpp"
+#include "harness.hpp"
+
+namespace flops::test {
+
+inline constexpr std::size_t parameters = 150'000;  // several chunks
+
+[[nodiscard]] tensor::Layout test_layout();
+[[nodiscard]] std::vector<float> values(float around, unsigned seed);
+// Encoded with the lossless codec; without a base when it is empty.
+[[nodiscard]] std::string encoded(const std::vector<float>& values, const std::vector<float>& base = {});
+
+class Device {
+ public:
+  Device(CoordinatorProcess& coordinator, const std::string& name);
+
+  // The answer to an enrolment with the token. On 200 the identity is stored.
+  [[nodiscard]] http::ClientResponse enrol(const std::string& token, const std::string& as = {});
+  void join(const std::string& token);  // enrol, connect, hello
+  void connect();
+  [[nodiscard]] mqtt::Options options() const;
+
+  void send(const std::string& kind, const std::string& payload);
+  [[nodiscard]] Result<> publish(const std::string& topic, const std::string& payload);
+  // The next command of this kind that has not been taken yet.
+  template <class Message>
+  [[nodiscard]] Message await(const std::string& kind) {
+    const std::string payload = await_raw(kind);
+    auto message = wire::decode<Message>(payload);
+    REQUIRE_MESSAGE(message.has_value(), message.error().what);
+    return *std::move(message);
+  }
+  // A good result for the task, with `blob` as its update.
+  [[nodiscard]] wire::ResultMessage result_for(const wire::Task& task, const std::string& blob,
+                                               std::uint64_t weight = 10) const;
+  // Offers the update and sends what is granted until there is a receipt.
+  [[nodiscard]] wire::Receipt upload(const wire::ResultMessage& result, const std::string& blob);
+  void send_chunk(const Digest& blob, std::uint32_t n, const std::string& bytes);
+
+  [[nodiscard]] const DeviceId& id() const { return id_; }
+  void drop() { client_.reset(); }
+
+ private:
+  [[nodiscard]] std::string await_raw(const std::string& kind);
+
+  CoordinatorProcess& coordinator_;
+  DeviceId id_;
+  TemporaryFolder folder_;
+  wire::Topics topics_;
+  std::string key_pem_;
+  std::uint16_t broker_port_ = 0;
+  std::unique_ptr<mqtt::Client> client_;
+  std::vector<std::pair<std::string, std::string>> commands_;  // kind, payload
+};
+
+}  // namespace flops::test

@@ -1,0 +1,44 @@
+// A real flops-coordinator with its own broker, in a temporary folder on free ports.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/json.hpp>
+
+#include "flops/http/client.hpp"
+#include "flops/process/child.hpp"
+#include "flops/test/temporary_folder.hpp"
+
+namespace flops::test {
+
+class CoordinatorProcess {
+ public:
+  explicit CoordinatorProcess(boost::asio::io_context& loop);  // started and ready
+
+  void start();
+  void kill();               // SIGKILL; the broker dies with it
+  [[nodiscard]] int stop();  // SIGTERM; its exit status
+
+  // With the admin's token.
+  [[nodiscard]] http::ClientResponse api(const std::string& method, const std::string& path,
+                                         const std::string& body = {});
+  [[nodiscard]] http::ClientResponse api_with(const std::string& bearer, const std::string& method,
+                                              const std::string& path, const std::string& body = {});
+  boost::json::value json(const std::string& method, const std::string& path, const std::string& body = {});
+  [[nodiscard]] std::string token(int uses = 1);
+  [[nodiscard]] std::filesystem::path state() const { return folder_ / "state"; }
+  [[nodiscard]] std::string log() const;
+  [[nodiscard]] boost::asio::io_context& loop() { return loop_; }
+
+ private:
+  boost::asio::io_context& loop_;
+  TemporaryFolder folder_;
+  std::unique_ptr<process::Child> child_;
+  std::optional<process::Exit> exit_;
+  std::string url_;
+};
+
+}  // namespace flops::test
