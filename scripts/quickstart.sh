@@ -10,6 +10,7 @@
 #     --epochs E         passes over the local data a round (1)
 #     --seed S           of the split, the first parameters and the shuffling (1)
 #     --dir D            where run folders are made ($XDG_STATE_HOME or ~/.local/state, /flops-quickstart)
+#     --no-evaluate      do not measure the aggregated models (for timing)
 #     --no-install       do not install missing packages
 #     --keep-running     leave coordinator and agents running at the end
 #     --json FILE        write the result as one JSON document
@@ -21,7 +22,7 @@ set -euo pipefail
 
 devices=5 rounds=5 partition=iid model=cnn-small epochs=1 seed=1
 base=${XDG_STATE_HOME:-${HOME:-/tmp}/.local/state}/flops-quickstart
-install=yes keep_running=no json_file=
+install=yes keep_running=no json_file= evaluate=()
 
 usage() {
   [ $# -eq 0 ] || say "error: $*"
@@ -47,6 +48,7 @@ while [ $# -gt 0 ]; do
     --seed) [[ $2 =~ ^[0-9]{1,15}$ ]] || usage "--seed: '$2' is not a number"; seed=$2; shift ;;
     --dir) base=$2; shift ;;
     --json) json_file=$2; shift ;;
+    --no-evaluate) evaluate=(--no-evaluate) ;;
     --no-install) install=no ;;
     --keep-running) keep_running=yes ;;
     -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
@@ -160,7 +162,7 @@ say "$devices devices are online"
 measure_idle "$run_folder/memory"
 start_sampling "$run_folder/memory"
 run=$("$bin/flopsctl" run start --model "$model" --data fashion-mnist --rounds "$rounds" --epochs "$epochs" \
-  --seed "$seed" --min-fit "$devices" --min-available "$devices" --batch 32 --lr 0.03 --momentum 0.9 -o json | jq -r .id)
+  --seed "$seed" --min-fit "$devices" --min-available "$devices" --batch 32 --lr 0.03 --momentum 0.9 "${evaluate[@]}" -o json | jq -r .id)
 # In the background and waited for, so that a signal is acted on at once.
 watch_status=0
 foreground "$bin/flopsctl" run watch "$run" || watch_status=$?
@@ -187,7 +189,7 @@ broker_host=$(jq -r .broker_host "$state/endpoints.json")
 broker_port=$(jq -r .broker_port "$state/endpoints.json")
 cat <<EOF
 
-Accuracy on the devices' own test data: $(jq -r '.accuracy * 10000 | round / 10000' "$result")
+Accuracy on the devices' own test data: $(jq -r 'if .accuracy then .accuracy * 10000 | round / 10000 else "not measured" end' "$result")
 Model: $model_path
 Result: $result
 EOF
