@@ -63,7 +63,7 @@ process::Command worker_command(const ProcessTrainerOptions& options, int socket
   }
   command.descriptors = {{socket, socket_in_worker}};
   command.nice = options.nice;
-#if !defined(__SANITIZE_ADDRESS__)  // its shadow memory counts as data: 16 TiB
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // shadow memory counts as data
   command.data_limit_bytes = static_cast<std::uint64_t>(options.memory_limit_mb) << 20U;
 #endif
   command.oom_score_adj = 500;  // rather the trainer than the agent or the device's own work

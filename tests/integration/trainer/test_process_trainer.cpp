@@ -140,7 +140,8 @@ TEST_CASE("flops-trainer: a job without the descriptors of its kind is refused b
   CHECK_FALSE(trainer->worker_pid());
 }
 
-#if !defined(__SANITIZE_ADDRESS__)  // the limit cannot hold for a process with shadow memory
+// The limit cannot hold for a process with shadow memory.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST_CASE("flops-trainer: a job that needs more memory than it may have fails, and the next one works") {
   trainer::ProcessTrainerOptions options;
   options.memory_limit_mb = 900;
