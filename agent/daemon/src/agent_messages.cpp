@@ -133,6 +133,11 @@ void Agent::on_command(const std::string& kind, const std::string& payload) {
       log::info("agent", "task {} is cancelled: {}", cancel->ref.task, cancel->reason);
       dispatch(cancel->ref.task, event::Cancelled{});
     }
+  } else if (kind == "hello") {
+    if (decode<wire::HelloRequest>(kind, payload)) {
+      log::info("agent", "the coordinator asks who is there");
+      greet();
+    }
   } else if (kind == "refused") {
     if (const auto refused = decode<wire::Refused>(kind, payload)) {
       count_bad(fmt::format("refused by the coordinator, {} {}", refused->about, refused->code), refused->reason);

@@ -141,6 +141,11 @@ void fields(V& v, Cancel& m) {
 }
 
 template <class V>
+void fields(V& v, HelloRequest& m) {
+  v.text("session", m.session, 64);
+}
+
+template <class V>
 void fields(V& v, Refused& m) {
   v.text("about", m.about, 64);
   v.text("code", m.code, 32);
@@ -246,6 +251,7 @@ FLOPS_WIRE_MESSAGE(Task)
 FLOPS_WIRE_MESSAGE(Grant)
 FLOPS_WIRE_MESSAGE(Receipt)
 FLOPS_WIRE_MESSAGE(Cancel)
+FLOPS_WIRE_MESSAGE(HelloRequest)
 FLOPS_WIRE_MESSAGE(Refused)
 FLOPS_WIRE_MESSAGE(DeviceState)
 FLOPS_WIRE_MESSAGE(CoordinatorStatus)

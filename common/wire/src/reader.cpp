@@ -182,8 +182,7 @@ void Reader::task_ids(const char* name, std::vector<TaskId>& values, std::size_t
   }
 }
 
-void Reader::ranges(const char* name, std::vector<std::pair<std::uint32_t, std::uint32_t>>& values,
-                    std::size_t limit) {
+void Reader::ranges(const char* name, std::vector<std::pair<std::uint32_t, std::uint32_t>>& values, std::size_t limit) {
   const boost::json::array* array = read_array(name, limit);
   for (std::size_t i = 0; array != nullptr && i < array->size(); ++i) {
     const auto* pair = (*array)[i].if_array();

@@ -28,9 +28,15 @@ bool parse_chunk(std::string_view rest, Digest& blob, std::uint32_t& n) {
 
 Topics::Topics(const FleetId& fleet) : root_("flops/v1/" + fleet.str() + "/") {}
 
-std::string Topics::status() const { return root_ + "status"; }
-std::string Topics::run_status(const RunId& run) const { return root_ + "runs/" + run.str() + "/status"; }
-std::string Topics::device_state(const DeviceId& device) const { return root_ + "devices/" + device.str() + "/state"; }
+std::string Topics::status() const {
+  return root_ + "status";
+}
+std::string Topics::run_status(const RunId& run) const {
+  return root_ + "runs/" + run.str() + "/status";
+}
+std::string Topics::device_state(const DeviceId& device) const {
+  return root_ + "devices/" + device.str() + "/state";
+}
 
 std::string Topics::up(const DeviceId& device, std::string_view kind) const {
   return fmt::format("{}devices/{}/up/{}", root_, device, kind);
@@ -48,9 +54,15 @@ std::string Topics::chunk(const Digest& blob, std::uint32_t n) const {
   return fmt::format("{}blobs/{}/{}", root_, blob.hex(), n);
 }
 
-std::string Topics::all_states() const { return root_ + "devices/+/state"; }
-std::string Topics::all_up() const { return root_ + "devices/+/up/+"; }
-std::string Topics::all_device_chunks() const { return root_ + "devices/+/blob/+/+"; }
+std::string Topics::all_states() const {
+  return root_ + "devices/+/state";
+}
+std::string Topics::all_up() const {
+  return root_ + "devices/+/up/+";
+}
+std::string Topics::all_device_chunks() const {
+  return root_ + "devices/+/blob/+/+";
+}
 std::string Topics::commands_of(const DeviceId& device) const {
   return fmt::format("{}devices/{}/cmd/+", root_, device);
 }

@@ -49,7 +49,7 @@ class Running final : public Coordinator {
         worker_(loop),
         runs_({config_, clock_, registry_, fleet_, link_, blobs_, models_, publisher_, worker_},
               [this] { runs_changed(); }),
-        inbox_(link_.topics(), fleet_, runs_, [this] { presence_changed(); }),
+        inbox_(link_.topics(), clock_, fleet_, runs_, [this] { presence_changed(); }),
         ticker_(loop),
         started_(clock_.steady()) {}
 
@@ -175,7 +175,8 @@ Result<> Running::begin_link() {
   options.key_file = managed ? own / "key.pem" : config_.broker.key;
   options.session_expiry = 1h;
   options.mailbox_bytes = 2U << 20U;
-  options.will = mqtt::Will{link_.topics().status(), wire::encode(wire::CoordinatorStatus{.version = std::string(version)}), true};
+  options.will =
+      mqtt::Will{link_.topics().status(), wire::encode(wire::CoordinatorStatus{.version = std::string(version)}), true};
   return link_.open(std::move(options), {[this] {
                                            publish_status(true);
                                            runs_.connected();
@@ -260,6 +261,9 @@ Result<> Running::begin() {
 
 void Running::tick() {
   runs_.tick();
+  for (const DeviceId& device : fleet_.silent(clock_.steady())) {
+    link_.command(device, "hello", wire::encode(wire::HelloRequest{fleet_.find(device)->state.session}));
+  }
   if (clock_.steady() - status_published_ >= status_interval) {
     publish_status(true);
   }

@@ -5,6 +5,13 @@
 #include "flops/core/log.hpp"
 
 namespace flops::coordinator {
+namespace {
+
+// A hello follows the state at once; only one that got lost is asked for.
+constexpr auto hello_follows_within = std::chrono::seconds(1);
+constexpr auto ask_again_after = std::chrono::seconds(10);
+
+}  // namespace
 
 Result<> Fleet::load() {
   auto rows = registry_.devices();
@@ -54,15 +61,32 @@ void Fleet::added(const DeviceId& device) {
   log::info("fleet", "device {} enrolled", device);
 }
 
-bool Fleet::on_state(Device& device, wire::DeviceState state) {
+std::vector<DeviceId> Fleet::silent(SteadyTime now) {
+  std::vector<DeviceId> found;
+  for (auto& [id, device] : devices_) {
+    const bool known = device.row.hello && device.row.hello->session == device.state.session;
+    if (device.state.online && !known && now >= device.hello_due) {
+      device.hello_due = now + ask_again_after;
+      found.push_back(id);
+    }
+  }
+  return found;
+}
+
+bool Fleet::on_state(Device& device, wire::DeviceState state, SteadyTime now) {
   const bool changed = device.state.online != state.online;
   if (changed) {
     log::info("fleet", "device {} is {}", device.row.id,
-              state.online ? "online" : state.lost ? "offline (connection lost)" : "offline");
+              state.online ? "online"
+              : state.lost ? "offline (connection lost)"
+                           : "offline");
     device.row.last_seen = unix_ms(std::chrono::system_clock::now());
     if (auto saved = registry_.save_seen(device.row.id); !saved) {
       log::error("fleet", "{}", saved.error().what);
     }
+  }
+  if (changed || device.state.session != state.session) {
+    device.hello_due = now + hello_follows_within;
   }
   device.state = std::move(state);
   return changed;

@@ -13,8 +13,9 @@ namespace flops::coordinator {
 
 struct Device {
   registry::DeviceRow row;
-  wire::DeviceState state;      // as last heard; online = false before
-  std::set<Digest> models;      // versions it holds whole
+  wire::DeviceState state;  // as last heard; online = false before
+  std::set<Digest> models;  // versions it holds whole
+  SteadyTime hello_due{};   // when to ask for a missing hello
 };
 
 class Fleet {
@@ -30,8 +31,11 @@ class Fleet {
 
   // After enrolment.
   void added(const DeviceId& device);
+  // Online, but without a hello of this session for a while: to be asked, each at most every few seconds.
+  [[nodiscard]] std::vector<DeviceId> silent(SteadyTime now);
+
   // True when the device went from offline to online or back.
-  bool on_state(Device& device, wire::DeviceState state);
+  bool on_state(Device& device, wire::DeviceState state, SteadyTime now);
   void on_hello(Device& device, wire::Hello hello);
 
  private:

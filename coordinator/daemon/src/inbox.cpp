@@ -13,7 +13,8 @@ void Inbox::on_message(const mqtt::Message& message) {
   if (device == nullptr) {
     // Its certificate is from our CA, but the registry does not know it: an old backup was restored, perhaps.
     if (topic->what == wire::Topics::FromDevice::What::up) {
-      runs_.refuse(topic->device, "up/" + topic->kind, "unknown_device", "this device is not in the registry: enrol it again");
+      runs_.refuse(topic->device, "up/" + topic->kind, "unknown_device",
+                   "this device is not in the registry: enrol it again");
     }
     return;
   }
@@ -29,7 +30,7 @@ void Inbox::on_message(const mqtt::Message& message) {
 void Inbox::on_state(Device& device, const std::string& payload) {
   decoded<wire::DeviceState>(device, "state", payload, [&](wire::DeviceState state) {
     const bool online = state.online;
-    if (fleet_.on_state(device, std::move(state))) {
+    if (fleet_.on_state(device, std::move(state), clock_.steady())) {
       if (!online) {
         runs_.device_lost(device.row.id);
       }
@@ -63,7 +64,8 @@ void Inbox::on_up(Device& device, const std::string& kind, const std::string& pa
   } else if (kind == "ack") {
     decoded<wire::Ack>(device, about, payload, [&](const wire::Ack& ack) { runs_.on_ack(id, ack); });
   } else if (kind == "metrics") {
-    decoded<wire::Metrics>(device, about, payload, [&](const wire::Metrics& metrics) { runs_.on_metrics(id, metrics); });
+    decoded<wire::Metrics>(device, about, payload,
+                           [&](const wire::Metrics& metrics) { runs_.on_metrics(id, metrics); });
   } else if (kind == "result") {
     decoded<wire::ResultMessage>(device, about, payload,
                                  [&](const wire::ResultMessage& result) { runs_.on_result(id, result); });
@@ -71,9 +73,8 @@ void Inbox::on_up(Device& device, const std::string& kind, const std::string& pa
     decoded<wire::Progress>(device, about, payload,
                             [&](const wire::Progress& progress) { device.state.activity = progress.phase; });
   } else if (kind == "log") {
-    decoded<wire::LogLine>(device, about, payload, [&](const wire::LogLine& line) {
-      log::warn("device", "{}: {}", id, line.text);
-    });
+    decoded<wire::LogLine>(device, about, payload,
+                           [&](const wire::LogLine& line) { log::warn("device", "{}: {}", id, line.text); });
   } else {
     runs_.refuse(id, about.substr(0, 64), "kind", "there is no such message");
   }

@@ -10,8 +10,13 @@ namespace flops::coordinator {
 
 class Inbox {
  public:
-  Inbox(wire::Topics topics, Fleet& fleet, RunController& runs, std::function<void()> presence_changed)
-      : topics_(std::move(topics)), fleet_(fleet), runs_(runs), presence_changed_(std::move(presence_changed)) {}
+  Inbox(wire::Topics topics, const Clock& clock, Fleet& fleet, RunController& runs,
+        std::function<void()> presence_changed)
+      : topics_(std::move(topics)),
+        clock_(clock),
+        fleet_(fleet),
+        runs_(runs),
+        presence_changed_(std::move(presence_changed)) {}
 
   void on_message(const mqtt::Message& message);
 
@@ -22,6 +27,7 @@ class Inbox {
   void decoded(Device& device, const std::string& kind, const std::string& payload, Handle handle);
 
   wire::Topics topics_;
+  const Clock& clock_;
   Fleet& fleet_;
   RunController& runs_;
   std::function<void()> presence_changed_;

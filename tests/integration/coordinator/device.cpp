@@ -77,7 +77,7 @@ mqtt::Options Device::options() const {
   return options;
 }
 
-void Device::connect() {
+void Device::connect(bool with_hello) {
   bool ready = false;
   std::string failure;
   mqtt::Handlers handlers;
@@ -102,6 +102,12 @@ void Device::connect() {
   state.session = "s";
   state.activity = "idle";
   REQUIRE(publish(topics_.device_state(id_), wire::encode(state)).has_value());
+  if (with_hello) {
+    say_hello();
+  }
+}
+
+void Device::say_hello() {
   wire::Hello hello;
   hello.session = "s";
   hello.architecture = "x86_64";

@@ -34,7 +34,8 @@ class Device {
   // The answer to an enrolment with the token. On 200 the identity is stored.
   [[nodiscard]] http::ClientResponse enrol(const std::string& token, const std::string& as = {});
   void join(const std::string& token);  // enrol, connect, hello
-  void connect();
+  void connect(bool with_hello = true);
+  void say_hello();
   [[nodiscard]] mqtt::Options options() const;
 
   void send(const std::string& kind, const std::string& payload);

@@ -102,3 +102,15 @@ TEST_CASE("coordinator: it stops properly, keeps one process a state folder, and
   CHECK(a.await<wire::Cancel>("cancel").ref.task == task.ref.task);
   CHECK(coordinator.stop() == 0);
 }
+
+TEST_CASE("coordinator: a device whose hello got lost is asked for it, and then takes part") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  Device a(coordinator, "a");
+  REQUIRE(a.enrol(coordinator.token()).status == 200);
+  coordinator.json("POST", "/v1/runs", R"({"model":"m","data":"digits","min_fit":1})");
+  a.connect(false);
+  CHECK(a.await<wire::HelloRequest>("hello").session == "s");
+  a.say_hello();
+  CHECK(a.await<wire::Task>("task").kind == wire::TaskKind::init);
+}

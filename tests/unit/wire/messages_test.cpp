@@ -13,7 +13,9 @@ TaskRef reference() {
   return {TaskId::parse("run-1.r3.abc").value(), RunId::parse("run-1").value(), 1, 3};
 }
 
-Digest digest(char c) { return Digest::from_hex(std::string(64, c)).value(); }
+Digest digest(char c) {
+  return Digest::from_hex(std::string(64, c)).value();
+}
 
 template <class Message>
 void round_trip(const Message& message) {
@@ -31,13 +33,15 @@ std::string replace(std::string text, const std::string& from, const std::string
 }  // namespace
 
 TEST_CASE("wire: every message survives the way through JSON") {
-  Hello hello{"s", "0.1.0", "x86_64", 4, 8ULL << 30U, {{"site", "north \"1\""}}, {{"mnist", 100, 20}}, {digest('a')}, {}};
+  Hello hello{"s",           "0.1.0", "x86_64", 4, 8ULL << 30U, {{"site", "north \"1\""}}, {{"mnist", 100, 20}},
+              {digest('a')}, {}};
   hello.tasks.push_back(reference().task);
   round_trip(hello);
   round_trip(Ack{reference(), AckStatus::need_full, "lost the base"});
   round_trip(Progress{reference(), "training", 3, 10});
   round_trip(Metrics{reference(), digest('b'), 7, 0.25, 0.5, 1.5});
-  ResultMessage result{reference(), true, "", {digest('c'), 12345}, "lossless", digest('d'), digest('e'), 600, 0.5, 2.5, ""};
+  ResultMessage result{reference(), true, "", {digest('c'), 12345}, "lossless", digest('d'), digest('e'), 600,
+                       0.5,         2.5,  ""};
   round_trip(result);
   result.base = Digest();
   result.layout_text = R"([["w",[1]]])";
@@ -68,6 +72,7 @@ TEST_CASE("wire: every message survives the way through JSON") {
   round_trip(Receipt{reference(), digest('a'), ReceiptStatus::rejected, "NaN"});
   round_trip(Receipt{reference(), Digest(), ReceiptStatus::accepted, ""});
   round_trip(Cancel{reference(), "over"});
+  round_trip(HelloRequest{"s"});
   round_trip(Refused{"up/result", "field", "why"});
   round_trip(DeviceState{true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", 0.5, 41.5, 80});
   round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3});
@@ -124,11 +129,21 @@ TEST_CASE("wire: lists and maps have limits") {
       hello.labels["label" + std::to_string(i)] = "x";
     }
   }
-  SUBCASE("label text") { hello.labels["a"] = std::string(129, 'x'); }
-  SUBCASE("datasets") { hello.datasets.resize(65, Dataset{"t", 1, 1}); }
-  SUBCASE("models") { hello.models.resize(17, digest('a')); }
-  SUBCASE("tasks") { hello.tasks.resize(65, reference().task); }
-  SUBCASE("cores") { hello.cores = 0; }
+  SUBCASE("label text") {
+    hello.labels["a"] = std::string(129, 'x');
+  }
+  SUBCASE("datasets") {
+    hello.datasets.resize(65, Dataset{"t", 1, 1});
+  }
+  SUBCASE("models") {
+    hello.models.resize(17, digest('a'));
+  }
+  SUBCASE("tasks") {
+    hello.tasks.resize(65, reference().task);
+  }
+  SUBCASE("cores") {
+    hello.cores = 0;
+  }
   CHECK_FALSE(decode<Hello>(encode(hello)).has_value());
 }
 

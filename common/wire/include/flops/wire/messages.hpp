@@ -141,13 +141,13 @@ struct Task {
   std::string model;  // zoo name
   std::string data;   // data tag; empty for init
   std::uint64_t seed = 0;
-  std::string codec = "lossless";  // of the update
-  std::string layout_text;         // canonical; empty for init
-  Digest base;                     // model version to train from or to evaluate; none for init
+  std::string codec = "lossless";    // of the update
+  std::string layout_text;           // canonical; empty for init
+  Digest base;                       // model version to train from or to evaluate; none for init
   std::optional<BlobRef> base_blob;  // how to get it; none for init
   Digest base_blob_base;             // the blob is a delta against this model; none: it is complete
   TrainingSpec training;
-  bool evaluate = false;  // train: first measure the base model
+  bool evaluate = false;              // train: first measure the base model
   std::int64_t deadline_seconds = 0;  // 0: none
 
   bool operator==(const Task&) const = default;
@@ -180,6 +180,13 @@ struct Cancel {
   bool operator==(const Cancel&) const = default;
 };
 
+// "Say hello again": the device is online, but its hello of this session never arrived.
+struct HelloRequest {
+  std::string session;  // the device's, as in its state
+
+  bool operator==(const HelloRequest&) const = default;
+};
+
 // A message that could not even be attributed to a task.
 struct Refused {
   std::string about;  // the topic's kind: "up/result"
@@ -199,8 +206,8 @@ struct DeviceState {
   std::map<std::string, std::string> labels;
   std::string activity;  // idle | fetching | evaluating | training | uploading
   std::string task;
-  double load = 0;        // 1 min
-  double temperature = 0;  // degrees Celsius; 0: unknown
+  double load = 0;                    // 1 min
+  double temperature = 0;             // degrees Celsius; 0: unknown
   std::int64_t battery_percent = -1;  // -1: none
 
   bool operator==(const DeviceState&) const = default;
