@@ -87,8 +87,12 @@ Result<> Agent::start() {
     return fail(link.error());
   }
   link_ = *std::move(link);
-  for (const TaskId& id : task_ids()) {
-    dispatch(id, event::Restarted{});
+  for (const EntryPtr& entry : std::vector(entries_)) {
+    auto held = storage_.has_model(entry->state.task.base);
+    if (!held) {
+      return fail(held.error(), "looking for the base models");
+    }
+    dispatch(entry->id(), event::Restarted{*held});
   }
   log::info("agent", "device {} of fleet {}, {} tasks taken up", identity_.device, identity_.fleet, entries_.size());
   link_->start();
@@ -220,6 +224,7 @@ void Agent::state_changed_soon() {
 void Agent::tick() {
   sensors_ = read_sensors();
   publish_state_if_changed();
+  tidy_storage();
   if (entries_.empty()) {
     storage_.release_memory();
     give_back_memory();
@@ -250,14 +255,27 @@ Fetcher::Ports Agent::fetcher_ports() {
     }
     link_->unsubscribe(std::move(filters));
   };
-  ports.store = [this](const wire::BlobRef& blob, const std::vector<FetchedChunk>& chunks) {
-    return storage_.transaction([&]() -> Result<> {
-      for (const FetchedChunk& chunk : chunks) {
-        if (auto put = storage_.put_chunk(blob, chunk.n, std::as_bytes(std::span(chunk.bytes))); !put) {
-          return put;
-        }
-      }
-      return {};
+  ports.save = [this](const wire::BlobRef& blob, const std::vector<std::uint32_t>& chunks, const SharedFd& file) {
+    return storage_.transaction(
+        [&]() -> Result<> {
+          std::vector<std::byte> bytes;
+          for (const std::uint32_t n : chunks) {
+            bytes.resize(blob::chunk_bytes(blob.size, n));
+            auto done = read_at(file->get(), std::uint64_t{n} * blob::chunk_size, bytes);
+            done = done ? storage_.put_chunk(blob, n, bytes) : done;
+            if (!done) {
+              return done;
+            }
+          }
+          return {};
+        },
+        store::Durability::normal);
+  };
+  ports.load = [this](const wire::BlobRef& blob, const SharedFd& file) {
+    return storage_.read_chunks(blob.sha256, [&](std::uint32_t n, std::span<const std::byte> bytes) {
+      return bytes.size() == blob::chunk_bytes(blob.size, n)
+                 ? write_at(file->get(), std::uint64_t{n} * blob::chunk_size, bytes)
+                 : Result<>(fail(ErrorKind::corrupt, "a saved chunk has {} bytes", bytes.size()));
     });
   };
   ports.progress = [this](const TaskId& id, std::uint32_t done, std::uint32_t total) {
@@ -265,7 +283,12 @@ Fetcher::Ports Agent::fetcher_ports() {
       say("progress", wire::Progress{entry->state.task.ref, "fetching", done, total});
     }
   };
-  ports.complete = [this](const TaskId& id) { later(id, event::ChunksComplete{}); };
+  ports.complete = [this](const TaskId& id, const SharedFd& file) {
+    if (const EntryPtr entry = find(id)) {
+      entry->work->blob = file;
+      later(id, event::ChunksComplete{});
+    }
+  };
   return ports;
 }
 

@@ -49,6 +49,7 @@ class Agent {
   // finds `abandoned`.
   struct Work {
     bool abandoned = false;
+    SharedFd blob;    // the fetched bytes of the base model
     SharedFd base;    // raw float32 of the base model
     SharedFd result;  // what the trainer wrote
     Outcome outcome;
@@ -85,6 +86,8 @@ class Agent {
   [[nodiscard]] Result<> drop_blob_of(const TaskState& state);
   void later(const TaskId& id, Event event);
   void storage_failed(const Error& error, std::function<void()> again);
+  [[nodiscard]] bool storage_broken(const Error& error);
+  void tidy_storage();
   void carry_out(const EntryPtr& entry, const Action& action);
   void stop_work(Entry& entry);
   void remove_ended();
@@ -98,6 +101,7 @@ class Agent {
   void begin_fetch(Entry& entry);
   void begin_assemble(const EntryPtr& entry);
   void assembled(const TaskId& id, const Assembled& outcome);
+  void keep_model(const TaskState& of, const SharedFd& model);
   void begin_training(const EntryPtr& entry);
   void check_base(const EntryPtr& entry, const SharedFd& base);
   void start_trainer(const EntryPtr& entry);
@@ -107,7 +111,6 @@ class Agent {
   void trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<trainer::JobReport> report);
   void begin_encode(const EntryPtr& entry);
   [[nodiscard]] Result<SharedFd> load_model(const Digest& model, std::uint64_t bytes);
-  [[nodiscard]] Result<SharedFd> load_blob(const wire::BlobRef& blob);
 
   // presence (agent.cpp)
   void survey_datasets();

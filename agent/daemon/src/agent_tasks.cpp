@@ -20,6 +20,14 @@ bool is_over(Phase phase) {
   return phase == Phase::absent || phase == Phase::finished;
 }
 
+// What others rely on, an accepted task and a result, waits for the disk. Every other step is only repeated when a
+// power cut takes it back.
+store::Durability durability_of(Phase before, Phase after) {
+  const bool accepted = is_over(before) && !is_over(after);
+  const bool has_result = after == Phase::offering && before != Phase::uploading;
+  return accepted || has_result ? store::Durability::full : store::Durability::normal;
+}
+
 }  // namespace
 
 Agent::EntryPtr Agent::find(const TaskId& id) const {
@@ -49,7 +57,8 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
   }
   Step step = on_event(entry->state, event);
   if (step.next != entry->state || with) {
-    auto saved = storage_.transaction([&] { return persist(entry->state, step, with); });
+    auto saved = storage_.transaction([&] { return persist(entry->state, step, with); },
+                                      durability_of(entry->state.phase, step.next.phase));
     if (!saved) {
       std::function<void()> again = [this, id, event, with] { dispatch(id, event, with); };
       if (const auto* arrived = std::get_if<event::Arrived>(&event)) {
@@ -115,12 +124,25 @@ void Agent::later(const TaskId& id, Event event) {
   boost::asio::post(loop_, [this, id, event = std::move(event)] { dispatch(id, event); });
 }
 
+void Agent::tidy_storage() {
+  if (auto done = storage_.checkpoint(); !done && !storage_broken(done.error())) {
+    log::debug("storage", "{}", done.error().what);  // the write-ahead log only grows until the next time
+  }
+}
+
 // A full disk or a busy file passes; a damaged database does not: the next start sets it aside.
+bool Agent::storage_broken(const Error& error) {
+  if (error.kind != ErrorKind::corrupt && error.kind != ErrorKind::bug) {
+    return false;
+  }
+  log::error("storage", "the database cannot be used any more: {}", error.what);
+  failure_ = error;
+  stop();
+  return true;
+}
+
 void Agent::storage_failed(const Error& error, std::function<void()> again) {
-  if (error.kind == ErrorKind::corrupt || error.kind == ErrorKind::bug) {
-    log::error("storage", "the database cannot be used any more: {}", error.what);
-    failure_ = error;
-    stop();
+  if (storage_broken(error)) {
     return;
   }
   if (!std::exchange(storage_trouble_, true)) {
@@ -185,6 +207,7 @@ void Agent::remove_ended() {
   std::erase_if(entries_, [](const EntryPtr& entry) { return is_over(entry->state.phase); });
   if (entries_.size() != before) {
     if (entries_.empty()) {
+      tidy_storage();
       storage_.release_memory();
     }
     give_back_memory();

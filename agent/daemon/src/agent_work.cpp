@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <boost/asio/post.hpp>
+
 #include "flops/core/clock.hpp"
 #include "flops/core/log.hpp"
 #include "memory.hpp"
@@ -65,21 +67,6 @@ Result<SharedFd> Agent::load_model(const Digest& model, std::uint64_t bytes) {
   return std::make_shared<Fd>(*std::move(file));
 }
 
-Result<SharedFd> Agent::load_blob(const wire::BlobRef& blob) {
-  auto file = trainer::make_memfd("flops-blob", blob.size);
-  if (!file) {
-    return fail(file.error());
-  }
-  std::uint64_t size = 0;
-  if (auto read = storage_.read_blob(blob.sha256, part_sink(file->get(), size, blob.size)); !read) {
-    // Not stored: dropped together with another task's. It is fetched again.
-    Error error = read.error();
-    error.kind = error.kind == ErrorKind::permanent ? ErrorKind::corrupt : error.kind;
-    return fail(error);
-  }
-  return std::make_shared<Fd>(*std::move(file));
-}
-
 void Agent::begin_assemble(const EntryPtr& entry) {
   const wire::Task& task = entry->state.task;
   const TaskId id = entry->id();
@@ -87,17 +74,17 @@ void Agent::begin_assemble(const EntryPtr& entry) {
     later(id, event::Assembled{});
     return;
   }
+  if (!entry->work->blob) {
+    // The model was held when the fetch was left out, and was dropped since.
+    later(id, event::BaseMissing{});
+    return;
+  }
   auto layout = tensor::Layout::parse(task.layout_text);
   if (!layout) {
     later(id, event::AssembleFailed{layout.error()});
     return;
   }
-  auto blob = load_blob(*task.base_blob);
-  if (!blob) {
-    later(id, event::AssembleFailed{blob.error()});
-    return;
-  }
-  AssembleInput input{*layout, task.base, *task.base_blob, *blob, nullptr};
+  AssembleInput input{*layout, task.base, *task.base_blob, entry->work->blob, nullptr};
   if (!task.base_blob_base.empty()) {
     auto base = load_model(task.base_blob_base, layout->bytes());
     if (!base) {
@@ -135,15 +122,32 @@ void Agent::assembled(const TaskId& id, const Assembled& outcome) {
     dispatch(id, event::AssembleFailed{*outcome.error});
     return;
   }
+  entry->work->blob.reset();
   entry->work->base = outcome.model;
-  dispatch(id, event::Assembled{}, [this, task, model = outcome.model]() -> Result<> {
-    auto layout = tensor::Layout::parse(task.layout_text);
-    if (!layout) {
-      return fail(layout.error());
-    }
-    return storage_.put_model(task.base, task.ref.run, task.layout_text, layout->bytes(), part_source(model),
-                              models_in_use());
-  });
+  dispatch(id, event::Assembled{});
+  // Behind the start of the training, which need not wait for the disk.
+  boost::asio::post(loop_, [this, state = entry->state, model = outcome.model] { keep_model(state, model); });
+}
+
+// The next round's delta builds on it, and a restarted agent begins with it.
+void Agent::keep_model(const TaskState& of, const SharedFd& model) {
+  auto layout = tensor::Layout::parse(of.task.layout_text);
+  if (stopping_ || !layout) {
+    return;
+  }
+  auto kept = storage_.transaction(
+      [&]() -> Result<> {
+        auto put = storage_.put_model(of.task.base, of.task.ref.run, of.task.layout_text, layout->bytes(),
+                                      part_source(model), models_in_use());
+        return put ? drop_blob_of(of) : put;
+      },
+      store::Durability::normal);
+  if (kept) {
+    tidy_storage();
+  } else if (!storage_broken(kept.error())) {
+    log::warn("agent", "model {} is not kept: {}; the next one has to be fetched whole", of.task.base.short_hex(),
+              kept.error().what);
+  }
 }
 
 void Agent::begin_training(const EntryPtr& entry) {

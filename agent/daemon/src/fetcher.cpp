@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "flops/core/log.hpp"
+#include "flops/trainer/job.hpp"
 
 namespace flops::agent {
 namespace {
@@ -16,7 +17,8 @@ constexpr seconds retry_pause{5};
 
 }  // namespace
 
-Fetcher::Fetcher(const boost::asio::any_io_executor& loop, Ports ports) : ports_(std::move(ports)), watchdog_(loop) {}
+Fetcher::Fetcher(const boost::asio::any_io_executor& loop, Ports ports)
+    : ports_(std::move(ports)), watchdog_(loop), save_timer_(loop) {}
 
 void Fetcher::start(const TaskId& task, const wire::BlobRef& blob, blob::ChunkSet have) {
   const auto known = std::ranges::find(jobs_, task, &Job::task);
@@ -25,7 +27,7 @@ void Fetcher::start(const TaskId& task, const wire::BlobRef& blob, blob::ChunkSe
     return;
   }
   stop(task);
-  jobs_.push_back({task, blob, std::move(have)});
+  jobs_.push_back({task, blob, std::move(have), nullptr, {}, 0});
   pump();
 }
 
@@ -44,9 +46,10 @@ void Fetcher::stop(const TaskId& task) {
 
 void Fetcher::stop_all() {
   link_up_ = false;
+  save();
   jobs_.clear();
-  pending_.clear();
   watchdog_.cancel();
+  save_timer_.cancel();
 }
 
 void Fetcher::link_up() {
@@ -57,6 +60,7 @@ void Fetcher::link_up() {
 void Fetcher::link_down() {
   link_up_ = false;
   watchdog_.cancel();
+  save();
 }
 
 void Fetcher::on_chunk(const Digest& blob, std::uint32_t n, std::string bytes) {
@@ -64,7 +68,7 @@ void Fetcher::on_chunk(const Digest& blob, std::uint32_t n, std::string bytes) {
     ports_.unsubscribe(blob, {n});  // left over from before a restart
     return;
   }
-  const Job& job = jobs_.front();
+  Job& job = jobs_.front();
   const std::uint32_t expected = blob::chunk_bytes(job.blob.size, n);
   if (expected == 0 || bytes.size() != expected) {
     // Empty: the coordinator takes the blob away. It will say so with a cancel or another task.
@@ -76,37 +80,91 @@ void Fetcher::on_chunk(const Digest& blob, std::uint32_t n, std::string bytes) {
   }
   asked_.erase(n);
   arrived_.push_back(n);
-  if (!job.have.has(n) && std::ranges::find(pending_, n, &FetchedChunk::n) == pending_.end()) {
-    pending_.push_back({n, std::move(bytes)});
+  if (job.have.has(n)) {
+    pump();
+    return;
   }
-  if (pending_.size() >= batch || job.have.present() + pending_.size() == job.have.count()) {
-    flush();
+  auto kept = ensure_file(job);
+  kept = kept ? write_at(job.file->get(), std::uint64_t{n} * blob::chunk_size, std::as_bytes(std::span(bytes))) : kept;
+  if (!kept) {
+    log::error("fetch", "no room for blob {}: {}; trying again", blob.short_hex(), kept.error().what);
+    begin_over(retry_pause);
+    return;
+  }
+  job.have.add(n);
+  job.unsaved.push_back(n);
+  job.unsaved_bytes += bytes.size();
+  if (!job.have.complete()) {
+    if (job.unsaved_bytes >= save_bytes) {
+      save();
+    } else if (!save_pending_) {
+      save_soon(save_after);
+    }
   }
   pump();
 }
 
-void Fetcher::flush() {
-  if (jobs_.empty() || pending_.empty()) {
+// The file, with what was saved before.
+Result<> Fetcher::ensure_file(Job& job) {
+  if (job.file) {
+    return {};
+  }
+  auto made = trainer::make_memfd("flops-blob", job.blob.size);
+  if (!made) {
+    return fail(made.error());
+  }
+  auto file = std::make_shared<Fd>(*std::move(made));
+  if (job.have.present() > 0) {
+    if (auto loaded = ports_.load(job.blob, file); !loaded) {
+      return loaded;
+    }
+  }
+  job.file = std::move(file);
+  return {};
+}
+
+void Fetcher::save_soon(seconds after) {
+  save_pending_ = true;
+  save_timer_.expires_after(after);
+  save_timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled) {
+      save_pending_ = false;
+      save();
+    }
+  });
+}
+
+void Fetcher::save() {
+  if (jobs_.empty() || jobs_.front().unsaved.empty()) {
     return;
   }
   Job& job = jobs_.front();
-  const auto chunks = std::exchange(pending_, {});
-  if (auto stored = ports_.store(job.blob, chunks); !stored) {
-    log::error("fetch", "chunks cannot be stored: {}; trying again", stored.error().what);
-    begin_over(retry_pause);
+  if (auto saved = ports_.save(job.blob, job.unsaved, job.file); !saved) {
+    log::error("fetch", "chunks cannot be saved: {}; trying again", saved.error().what);
+    save_soon(retry_pause);
     return;
   }
-  for (const FetchedChunk& chunk : chunks) {
-    job.have.add(chunk.n);
-  }
+  job.unsaved.clear();
+  job.unsaved_bytes = 0;
   ports_.progress(job.task, job.have.present(), job.have.count());
 }
 
+void Fetcher::complete_current() {
+  Job& job = jobs_.front();
+  if (auto there = ensure_file(job); !there) {
+    log::error("fetch", "blob {}: {}; trying again", job.blob.sha256.short_hex(), there.error().what);
+    begin_over(retry_pause);
+    return;
+  }
+  const TaskId task = job.task;
+  const SharedFd file = job.file;
+  leave_current();
+  ports_.complete(task, file);
+}
+
 void Fetcher::pump() {
-  while (!jobs_.empty() && jobs_.front().have.complete()) {
-    const TaskId task = jobs_.front().task;
-    leave_current();
-    ports_.complete(task);
+  while (!paused_ && !jobs_.empty() && jobs_.front().have.complete()) {
+    complete_current();
   }
   if (jobs_.empty() || !link_up_ || paused_ || asked_.size() > window / 2) {
     return;
@@ -127,12 +185,10 @@ void Fetcher::pump() {
 }
 
 std::vector<std::uint32_t> Fetcher::next_chunks() const {
-  const Job& job = jobs_.front();
   std::vector<std::uint32_t> next;
-  const auto at_most = static_cast<std::uint32_t>(window + pending_.size());
-  for (const auto& [first, last] : job.have.missing(at_most)) {
+  for (const auto& [first, last] : jobs_.front().have.missing(static_cast<std::uint32_t>(window))) {
     for (std::uint32_t n = first; n <= last && asked_.size() + next.size() < window; ++n) {
-      if (!asked_.contains(n) && std::ranges::find(pending_, n, &FetchedChunk::n) == pending_.end()) {
+      if (!asked_.contains(n)) {
         next.push_back(n);
       }
     }
@@ -168,9 +224,10 @@ void Fetcher::leave_current() {
   ports_.unsubscribe(jobs_.front().blob.sha256, std::move(topics));
   asked_.clear();
   arrived_.clear();
-  pending_.clear();
   paused_ = false;
+  save_pending_ = false;
   watchdog_.cancel();
+  save_timer_.cancel();
   jobs_.pop_front();
 }
 

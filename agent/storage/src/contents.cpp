@@ -37,18 +37,6 @@ Result<> Storage::write_parts(std::int64_t content, std::uint64_t bytes, const P
   return {};
 }
 
-Result<> Storage::read_parts(std::string_view kind, std::string_view key, const PartSink& sink) {
-  auto found = content(kind, key);
-  if (!found) {
-    return fail(found.error());
-  }
-  if (!*found) {
-    return fail(ErrorKind::permanent, "{} {} is not stored", kind, key);
-  }
-  return db_.each("SELECT data FROM parts WHERE content = ? ORDER BY n", {**found},
-                  [&](const store::Row& row) { return sink(row.bytes(0)); });
-}
-
 Result<> Storage::put_chunk(const wire::BlobRef& blob, std::uint32_t n, std::span<const std::byte> bytes) {
   if (bytes.empty() || bytes.size() != blob::chunk_bytes(blob.size, n)) {
     return fail(ErrorKind::permanent, "chunk {} of blob {} has {} bytes, not {}", n, blob.sha256.short_hex(),
@@ -106,12 +94,24 @@ Result<> Storage::drop_blobs_except(const std::vector<Digest>& wanted) {
   return read;
 }
 
-Result<> Storage::read_blob(const Digest& blob, const PartSink& sink) {
-  return read_parts("blob", blob.hex(), sink);
+Result<> Storage::read_chunks(const Digest& blob, const ChunkSink& sink) {
+  return db_.each(
+      "SELECT n, data FROM parts WHERE content = (SELECT id FROM contents WHERE kind = 'blob' AND key = ?) ORDER BY n",
+      {blob.hex()},
+      [&](const store::Row& row) { return sink(static_cast<std::uint32_t>(row.integer(0)), row.bytes(1)); });
 }
 
 Result<> Storage::read_model(const Digest& model, const PartSink& sink) {
-  return read_parts("model", model.hex(), sink);
+  const std::string key = model.hex();
+  auto found = content("model", key);
+  if (!found) {
+    return fail(found.error());
+  }
+  if (!*found) {
+    return fail(ErrorKind::permanent, "model {} is not stored", key);
+  }
+  return db_.each("SELECT data FROM parts WHERE content = ? ORDER BY n", {**found},
+                  [&](const store::Row& row) { return sink(row.bytes(0)); });
 }
 
 Result<std::optional<std::string>> Storage::read_update_chunk(const TaskId& task, std::uint32_t n) {

@@ -13,6 +13,7 @@ constexpr std::uintmax_t max_checked_bytes = 256U << 20U;
 Result<store::Database> open_database(const std::filesystem::path& file) {
   store::OpenOptions options;
   options.cache_kib = 256;
+  options.checkpoint_pages = 0;
   auto db = store::Database::open(file, migrations, options);
   if (!db) {
     return db;

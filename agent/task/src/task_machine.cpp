@@ -51,7 +51,7 @@ class Machine {
   void operator()(const event::Cancelled&) { finish(); }
   void operator()(const event::Superseded&) { finish(); }
   void operator()(const event::Connected&);
-  void operator()(const event::Restarted&);
+  void operator()(const event::Restarted& event);
 
  private:
   [[nodiscard]] TaskState& state() { return step_.next; }
@@ -130,7 +130,6 @@ void Machine::operator()(const event::ChunksComplete&) {
 void Machine::operator()(const event::Assembled&) {
   if (in(Phase::assembling)) {
     go(Phase::ready);
-    act(action::DropBlob{});
   }
 }
 
@@ -288,7 +287,7 @@ void Machine::operator()(const event::Connected&) {
   }
 }
 
-void Machine::operator()(const event::Restarted&) {
+void Machine::operator()(const event::Restarted& event) {
   if (in(Phase::running) || in(Phase::encoding)) {
     if (state().interruptions + 1 >= max_interruptions) {
       state().interruptions = max_interruptions;
@@ -298,8 +297,12 @@ void Machine::operator()(const event::Restarted&) {
     }
     ++state().interruptions;
     go(Phase::ready);
-  } else if (in(Phase::assembling)) {
-    act(action::Assemble{});
+  }
+  // The base model is kept while training goes on already: it may not have got that far.
+  const bool base_lost = in(Phase::ready) && !event.holds_base && state().task.base_blob;
+  if (in(Phase::assembling) || base_lost) {
+    go(Phase::fetching);
+    act(action::Fetch{});
   } else if (in(Phase::uploading)) {
     go(Phase::offering);  // grants are not kept: the coordinator says again what it misses
   }

@@ -147,4 +147,16 @@ Result<> Database::State::script(const char* sql, std::string_view doing) {
   return {};
 }
 
+Result<> Database::State::synchronize(Durability how) {
+  if (synchronized_ == how) {
+    return {};
+  }
+  const char* sql = how == Durability::full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL";
+  if (auto set = script(sql, "setting how commits are synced"); !set) {
+    return set;
+  }
+  synchronized_ = how;
+  return {};
+}
+
 }  // namespace flops::store

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <list>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -36,15 +37,22 @@ struct Database::State {
   void drop_statements();
   // Runs any number of statements without values or results.
   [[nodiscard]] Result<> script(const char* sql, std::string_view doing);
+  // BEGIN, body, COMMIT or ROLLBACK.
+  [[nodiscard]] Result<> commit(const std::function<Result<>()>& body);
+  // How much the next commits wait for the disk.
+  [[nodiscard]] Result<> synchronize(Durability how);
 
   sqlite3* db = nullptr;
   std::filesystem::path file;
   std::list<Cached> cache;  // most recently used first
   bool in_transaction = false;
+  Durability durability = Durability::full;  // of a commit that asks for nothing else
 
  private:
   [[nodiscard]] Result<sqlite3_stmt*> prepare(std::string_view sql);
   [[nodiscard]] Result<> bind(sqlite3_stmt* statement, std::string_view sql, Values values);
+
+  std::optional<Durability> synchronized_;  // what the connection is set to
 };
 
 }  // namespace flops::store

@@ -121,25 +121,47 @@ Result<std::optional<std::string>> Database::text(std::string_view sql, Values v
 }
 
 Result<> Database::transaction(const std::function<Result<>()>& body) {
+  return transaction(body, state_->durability);
+}
+
+Result<> Database::transaction(const std::function<Result<>()>& body, Durability durability) {
   if (state_->in_transaction) {
     return fail(ErrorKind::bug, "a transaction inside a transaction on {}", state_->file.string());
   }
-  if (auto begun = state_->script("BEGIN IMMEDIATE", "beginning a transaction"); !begun) {
+  if (auto set = state_->synchronize(durability); !set) {
+    return set;
+  }
+  auto outcome = state_->commit(body);
+  // Single statements keep the connection's own setting.
+  auto reset = state_->synchronize(state_->durability);
+  return outcome ? reset : outcome;
+}
+
+Result<> Database::State::commit(const std::function<Result<>()>& body) {
+  if (auto begun = script("BEGIN IMMEDIATE", "beginning a transaction"); !begun) {
     return begun;
   }
-  state_->in_transaction = true;
+  in_transaction = true;
   auto outcome = body();
-  state_->in_transaction = false;
+  in_transaction = false;
   if (outcome) {
-    outcome = state_->script("COMMIT", "committing");
+    outcome = script("COMMIT", "committing");
   }
   // Some errors (a full disk) have rolled back already.
-  if (!outcome && sqlite3_get_autocommit(state_->db) == 0) {
-    if (auto undone = state_->script("ROLLBACK", "rolling back"); !undone) {
+  if (!outcome && sqlite3_get_autocommit(db) == 0) {
+    if (auto undone = script("ROLLBACK", "rolling back"); !undone) {
       return fail(outcome.error(), undone.error().what);
     }
   }
   return outcome;
+}
+
+Result<> Database::checkpoint() {
+  const int code = sqlite3_wal_checkpoint_v2(state_->db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (code != SQLITE_OK) {
+    return fail(sql_error(state_->db, code, fmt::format("checkpoint of {}", state_->file.string())));
+  }
+  return {};
 }
 
 std::int64_t Database::changes() const {

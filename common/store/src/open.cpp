@@ -17,9 +17,13 @@ Result<> configure(Database::State& state, const OpenOptions& options) {
   sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
   const std::string pragmas = fmt::format(
       "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA cache_size=-{};"
-      "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit={}; PRAGMA synchronous={};",
-      options.cache_kib, options.wal_limit_bytes, options.durability == Durability::full ? "FULL" : "NORMAL");
-  return state.script(pragmas.c_str(), "configuring");
+      "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit={}; PRAGMA wal_autocheckpoint={};",
+      options.cache_kib, options.wal_limit_bytes, options.checkpoint_pages);
+  if (auto done = state.script(pragmas.c_str(), "configuring"); !done) {
+    return done;
+  }
+  state.durability = options.durability;
+  return state.synchronize(options.durability);
 }
 
 // The mode is stored in the file; this is also the first access that reads it.

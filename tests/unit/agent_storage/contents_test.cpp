@@ -46,11 +46,19 @@ TEST_CASE("storage: chunks arrive in any order, twice, over a restart, and are r
   REQUIRE(storage.put_chunk(blob, 1, chunk_of(bytes, 1)).has_value());
   CHECK(storage.chunks(blob)->complete());
   std::vector<std::byte> read;
-  REQUIRE(storage.read_blob(blob.sha256, append_to(read)).has_value());
+  std::vector<std::uint32_t> order;
+  const auto take = [&](std::uint32_t n, std::span<const std::byte> chunk) -> Result<> {
+    order.push_back(n);
+    read.insert(read.end(), chunk.begin(), chunk.end());
+    return {};
+  };
+  REQUIRE(storage.read_chunks(blob.sha256, take).has_value());
+  CHECK(order == std::vector<std::uint32_t>{0, 1, 2});
   CHECK(read == bytes);
   REQUIRE(storage.drop_blob(blob.sha256).has_value());
   CHECK(storage.chunks(blob)->present() == 0);
-  CHECK(storage.read_blob(blob.sha256, append_to(read)).error().kind == ErrorKind::permanent);
+  REQUIRE(storage.read_chunks(blob.sha256, take).has_value());
+  CHECK(order.size() == 3);
 }
 
 TEST_CASE("storage: a chunk of the wrong length or number is refused") {

@@ -37,7 +37,7 @@ Event random_event(std::mt19937_64& random) {
       event::Cancelled{},
       event::Superseded{},
       event::Connected{},
-      event::Restarted{},
+      event::Restarted{coin},
   };
   // Progress is likelier than an end, so that sequences get far.
   const std::size_t pick = random() % (events.size() * 6);

@@ -60,7 +60,7 @@ TEST_CASE("task: the way from the command to the receipt") {
       {"an init task needs no base", {}, arrived(make_task(wire::TaskKind::init)), Phase::ready, "ack accepted"},
       {"a held delta base is enough", {}, arrived(delta_task()), Phase::fetching, "ack accepted, fetch"},
       {"all chunks: assemble", fetching, event::ChunksComplete{}, Phase::assembling, "assemble"},
-      {"assembled: ready", assembling, event::Assembled{}, Phase::ready, "drop blob"},
+      {"assembled: ready", assembling, event::Assembled{}, Phase::ready, ""},
       {"chosen: train", ready, event::Chosen{}, Phase::running, "train"},
       {"evaluated: metrics at once", running, evaluated(), Phase::running, "metrics"},
       {"trained: encode", running, trained(), Phase::encoding, "encode"},
@@ -237,8 +237,11 @@ TEST_CASE("task: after a connect everything open is said again") {
 TEST_CASE("task: after a restart it goes on where it was") {
   check_rows({
       {"fetching waits for the link", fetching, event::Restarted{}, Phase::fetching, ""},
-      {"assembling is done again", assembling, event::Restarted{}, Phase::assembling, "assemble"},
+      {"assembling begins with what was fetched", assembling, event::Restarted{}, Phase::fetching, "fetch"},
+      {"ready with its base", ready, event::Restarted{}, Phase::ready, ""},
+      {"ready without its base", ready, event::Restarted{false}, Phase::fetching, "fetch"},
       {"running starts again", running, event::Restarted{}, Phase::ready, ""},
+      {"running without its base", running, event::Restarted{false}, Phase::fetching, "fetch"},
       {"encoding starts again", encoding, event::Restarted{}, Phase::ready, ""},
       {"offering keeps the update", offering, event::Restarted{}, Phase::offering, ""},
       {"uploading asks for grants again", uploading, event::Restarted{}, Phase::offering, ""},

@@ -52,8 +52,13 @@ class Storage {
   // Where a damaged database went, when open() set one aside.
   [[nodiscard]] const std::optional<std::filesystem::path>& set_aside() const { return set_aside_; }
 
-  // Must not nest.
-  [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body) { return db_.transaction(body); }
+  // Must not nest. `normal`: what it writes can be fetched or made again after a power cut.
+  [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body,
+                                     store::Durability durability = store::Durability::full) {
+    return db_.transaction(body, durability);
+  }
+  // For quiet moments: nothing else empties the write-ahead log.
+  [[nodiscard]] Result<> checkpoint() { return db_.checkpoint(); }
 
   // tasks ----------------------------------------------------------------------------------------------------------
   // Writes the state. A task in `finished` leaves only its id, one in `absent` nothing.
@@ -70,9 +75,12 @@ class Storage {
   // Drops what no open task fetches.
   [[nodiscard]] Result<> drop_blobs_except(const std::vector<Digest>& wanted);
 
+  // The chunks that are here, in order.
+  using ChunkSink = std::function<Result<>(std::uint32_t n, std::span<const std::byte>)>;
+  [[nodiscard]] Result<> read_chunks(const Digest& blob, const ChunkSink& sink);
+
   // long values, read in order -------------------------------------------------------------------------------------
   using PartSink = std::function<Result<>(std::span<const std::byte>)>;
-  [[nodiscard]] Result<> read_blob(const Digest& blob, const PartSink& sink);
   [[nodiscard]] Result<> read_model(const Digest& model, const PartSink& sink);  // raw little-endian float32
   [[nodiscard]] Result<std::optional<std::string>> read_update_chunk(const TaskId& task, std::uint32_t n);
 
@@ -107,7 +115,6 @@ class Storage {
   [[nodiscard]] Result<std::optional<std::int64_t>> content(std::string_view kind, std::string_view key);
   [[nodiscard]] Result<> drop_content(std::string_view kind, std::string_view key);
   [[nodiscard]] Result<> write_parts(std::int64_t content, std::uint64_t bytes, const PartSource& source);
-  [[nodiscard]] Result<> read_parts(std::string_view kind, std::string_view key, const PartSink& sink);
   [[nodiscard]] Result<> evict_models(const std::vector<Digest>& keep);
 
   store::Database db_;

@@ -1,9 +1,9 @@
 // The life of one task as a pure function: (state, event) -> (next state, actions).
 //
 // The caller persists `next` in one transaction with what DropBlob and Forget delete and with the data an event brought
-// (model, update), and carries the other actions out afterwards. Those need no table of their own: after a restart the
-// event Restarted, and after every connect the event Connected, give the actions of the state again. Every event may
-// come twice, late or out of order; one that does not fit the phase changes nothing.
+// (an update, metrics), and carries the other actions out afterwards. Those need no table of their own: after a restart
+// the event Restarted, and after every connect the event Connected, give the actions of the state again. Every event
+// may come twice, late or out of order; one that does not fit the phase changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -72,7 +72,9 @@ struct Receipted {
 struct Cancelled {};
 struct Superseded {};
 struct Connected {};
-struct Restarted {};
+struct Restarted {
+  bool holds_base = true;  // task.base is in the store
+};
 
 }  // namespace event
 
@@ -113,7 +115,7 @@ struct SendChunks {
 struct StopWork {  // whatever fetches, trains or uploads for this task
   bool operator==(const StopWork&) const = default;
 };
-struct DropBlob {  // fetched chunks of the base model
+struct DropBlob {  // fetched chunks of the base model, when they are of no use
   bool operator==(const DropBlob&) const = default;
 };
 struct Forget {  // update and chunks

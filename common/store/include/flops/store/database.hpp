@@ -72,6 +72,9 @@ struct OpenOptions {
   std::string vfs;                         // empty: SQLite's default
   std::int64_t cache_kib = 512;            // page cache
   std::int64_t wal_limit_bytes = 4 << 20;  // journal_size_limit
+  // Pages in the write-ahead log after which a commit copies them into the database, while its caller waits.
+  // 0: never; the caller has quiet moments in which it calls checkpoint().
+  int checkpoint_pages = 1000;
 };
 
 class Database {
@@ -93,8 +96,12 @@ class Database {
   [[nodiscard]] Result<std::optional<std::int64_t>> integer(std::string_view sql, Values values = {});
   [[nodiscard]] Result<std::optional<std::string>> text(std::string_view sql, Values values = {});
 
-  // BEGIN IMMEDIATE, body, COMMIT; ROLLBACK when the body or the commit fails. Must not nest.
+  // BEGIN IMMEDIATE, body, COMMIT; ROLLBACK when the body or the commit fails. Must not nest. A commit with
+  // Durability::normal becomes durable with the next full one: for what may be done again after a power cut.
   [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body);
+  [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body, Durability durability);
+  // Copies the write-ahead log into the database, as far as readers allow, and syncs both.
+  [[nodiscard]] Result<> checkpoint();
 
   [[nodiscard]] std::int64_t changes() const;  // rows the last run() changed
   [[nodiscard]] std::int64_t last_row_id() const;
