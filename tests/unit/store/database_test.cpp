@@ -121,6 +121,45 @@ TEST_CASE("store: a transaction commits, rolls back on an error, and does not ne
   CHECK(count_items(database) == 2);
 }
 
+TEST_CASE("store: one transaction may be synced less, and the next single statement is synced as before") {
+  const test::TemporaryFolder folder;
+  auto database = open_items(folder / "a.db");
+  constexpr int normal = 1;
+  constexpr int full = 2;
+  const auto synchronous = [&] { return database.integer("PRAGMA synchronous")->value(); };
+  CHECK(synchronous() == full);
+  const auto body = [&]() -> Result<> { return database.run("INSERT INTO items(name) VALUES('a')"); };
+  int inside = 0;
+  REQUIRE(database.transaction(
+      [&] {
+        inside = static_cast<int>(synchronous());
+        return body();
+      },
+      Durability::normal));
+  CHECK(inside == normal);
+  CHECK(synchronous() == full);
+  const auto failing = [&]() -> Result<> { return fail(ErrorKind::permanent, "no"); };
+  CHECK_FALSE(database.transaction(failing, Durability::normal));
+  CHECK(synchronous() == full);
+}
+
+TEST_CASE("store: without automatic checkpoints the log grows until checkpoint(), which moves it into the file") {
+  const test::TemporaryFolder folder;
+  const auto file = folder / "a.db";
+  OpenOptions options;
+  options.checkpoint_pages = 0;
+  static constexpr std::string_view blobs_only[] = {"CREATE TABLE t(data BLOB)"};
+  auto database = Database::open(file, blobs_only, options);
+  REQUIRE(database.has_value());
+  const auto bytes = pattern(1 << 20);
+  for (int i = 0; i < 6; ++i) {  // more than the usual 1000 pages
+    REQUIRE(database->run("INSERT INTO t VALUES(?)", {std::span<const std::byte>(bytes)}));
+  }
+  CHECK(std::filesystem::file_size(file) < bytes.size());
+  REQUIRE(database->checkpoint());
+  CHECK(std::filesystem::file_size(file) > 6 * bytes.size());
+}
+
 TEST_CASE("store: a large BLOB is written and read in pieces") {
   const test::TemporaryFolder folder;
   auto database = open_items(folder / "a.db");
