@@ -32,9 +32,13 @@ struct ConfigSpec::Reading {
 
 namespace {
 
-std::string toml_text(std::string_view text) { return fmt::format("\"{}\"", text); }
+std::string toml_text(std::string_view text) {
+  return fmt::format("\"{}\"", text);
+}
 
-std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
+std::size_t line_of(const toml::node& node) {
+  return node.source().begin.line;
+}
 
 std::string describe(const toml::node& node) {
   switch (node.type()) {
@@ -114,7 +118,9 @@ std::string nearest(const std::string& key, const std::vector<std::string>& know
 ConfigSpec::ConfigSpec(std::string program) : program_(std::move(program)) {}
 ConfigSpec::~ConfigSpec() = default;
 
-void ConfigSpec::add(Row row) { rows_.push_back(std::move(row)); }
+void ConfigSpec::add(Row row) {
+  rows_.push_back(std::move(row));
+}
 
 void ConfigSpec::text(std::string key, std::string& target, std::string doc, Presence presence, Check check) {
   auto read = [&target, check = std::move(check)](const toml::node& node, const auto&) -> std::string {
@@ -156,8 +162,7 @@ void ConfigSpec::choice(std::string key, std::string& target, std::vector<std::s
   text(std::move(key), target, std::move(doc), Presence::optional, std::move(check));
 }
 
-void ConfigSpec::integer(std::string key, std::int64_t& target, std::int64_t min, std::int64_t max,
-                         std::string doc) {
+void ConfigSpec::integer(std::string key, std::int64_t& target, std::int64_t min, std::int64_t max, std::string doc) {
   doc += fmt::format(" ({} to {})", min, max);
   auto read = [&target, min, max](const toml::node& node, const auto&) -> std::string {
     const auto* value = node.as_integer();
@@ -170,8 +175,14 @@ void ConfigSpec::integer(std::string key, std::int64_t& target, std::int64_t min
     target = value->get();
     return {};
   };
-  add({std::move(key), "integer", fmt::format("{}", target), std::move(doc), Presence::optional, std::move(read),
-       false, {}});
+  add({std::move(key),
+       "integer",
+       fmt::format("{}", target),
+       std::move(doc),
+       Presence::optional,
+       std::move(read),
+       false,
+       {}});
 }
 
 void ConfigSpec::number(std::string key, double& target, double min, double max, std::string doc) {
@@ -187,8 +198,14 @@ void ConfigSpec::number(std::string key, double& target, double min, double max,
     target = value;
     return {};
   };
-  add({std::move(key), "number", fmt::format("{}", target), std::move(doc), Presence::optional, std::move(read),
-       false, {}});
+  add({std::move(key),
+       "number",
+       fmt::format("{}", target),
+       std::move(doc),
+       Presence::optional,
+       std::move(read),
+       false,
+       {}});
 }
 
 void ConfigSpec::boolean(std::string key, bool& target, std::string doc) {
@@ -200,8 +217,14 @@ void ConfigSpec::boolean(std::string key, bool& target, std::string doc) {
     target = value->get();
     return {};
   };
-  add({std::move(key), "boolean", target ? "true" : "false", std::move(doc), Presence::optional, std::move(read),
-       false, {}});
+  add({std::move(key),
+       "boolean",
+       target ? "true" : "false",
+       std::move(doc),
+       Presence::optional,
+       std::move(read),
+       false,
+       {}});
 }
 
 void ConfigSpec::duration(std::string key, std::chrono::milliseconds& target, std::chrono::milliseconds min,
@@ -219,8 +242,14 @@ void ConfigSpec::duration(std::string key, std::chrono::milliseconds& target, st
     target = value;
     return {};
   };
-  add({std::move(key), "duration", toml_text(duration_text(target)), std::move(doc), Presence::optional,
-       std::move(read), false, {}});
+  add({std::move(key),
+       "duration",
+       toml_text(duration_text(target)),
+       std::move(doc),
+       Presence::optional,
+       std::move(read),
+       false,
+       {}});
 }
 
 void ConfigSpec::text_map(std::string key, std::map<std::string, std::string>& target, std::string doc) {
@@ -253,8 +282,8 @@ void ConfigSpec::read_table(Reading& reading, const void* raw, const std::string
     const std::string key = prefix + std::string(name.str());
     const auto row = std::ranges::find(rows_, key, &Row::key);
     if (row == rows_.end()) {
-      const bool section = std::ranges::any_of(
-          rows_, [&](const Row& candidate) { return candidate.key.starts_with(key + "."); });
+      const bool section =
+          std::ranges::any_of(rows_, [&](const Row& candidate) { return candidate.key.starts_with(key + "."); });
       if (section && node.is_table()) {
         read_table(reading, node.as_table(), key + ".");
         continue;

@@ -45,7 +45,9 @@ std::string Digest::hex() const {
   return text;
 }
 
-std::string Digest::short_hex() const { return hex().substr(0, 12); }
+std::string Digest::short_hex() const {
+  return hex().substr(0, 12);
+}
 
 bool Digest::empty() const {
   return std::ranges::all_of(bytes_, [](std::uint8_t byte) { return byte == 0; });

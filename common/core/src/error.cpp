@@ -18,7 +18,9 @@ std::string_view to_string(ErrorKind kind) {
   return "unknown";
 }
 
-Error Error::within(std::string_view context) const { return {kind, fmt::format("{}: {}", context, what)}; }
+Error Error::within(std::string_view context) const {
+  return {kind, fmt::format("{}: {}", context, what)};
+}
 
 Error errno_error(int code, std::string_view doing) {
   ErrorKind kind = ErrorKind::permanent;

@@ -9,8 +9,7 @@ bool is_valid_id(std::string_view text) {
   if (text.empty() || text.size() > max_id_length || !alphanumeric(text.front())) {
     return false;
   }
-  return std::ranges::all_of(
-      text, [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
+  return std::ranges::all_of(text, [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
 }  // namespace flops

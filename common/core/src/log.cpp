@@ -34,9 +34,9 @@ std::string one_line(std::string_view text) {
 }  // namespace
 
 bool parse_level(std::string_view text, Level& level) {
-  for (const auto& [name, value] : {std::pair{"trace", Level::trace}, std::pair{"debug", Level::debug},
-                                    std::pair{"info", Level::info}, std::pair{"warn", Level::warn},
-                                    std::pair{"error", Level::error}}) {
+  for (const auto& [name, value] :
+       {std::pair{"trace", Level::trace}, std::pair{"debug", Level::debug}, std::pair{"info", Level::info},
+        std::pair{"warn", Level::warn}, std::pair{"error", Level::error}}) {
     if (text == name) {
       level = value;
       return true;
@@ -54,9 +54,13 @@ void start(std::string_view name, Level level) {
   spdlog::set_default_logger(std::move(logger));
 }
 
-void set_level(Level level) { spdlog::default_logger_raw()->set_level(to_spdlog(level)); }
+void set_level(Level level) {
+  spdlog::default_logger_raw()->set_level(to_spdlog(level));
+}
 
-bool enabled(Level level) { return spdlog::default_logger_raw()->should_log(to_spdlog(level)); }
+bool enabled(Level level) {
+  return spdlog::default_logger_raw()->should_log(to_spdlog(level));
+}
 
 void write(Level level, std::string_view component, std::string_view text) {
   spdlog::default_logger_raw()->log(to_spdlog(level), "{}: {}", component, one_line(text));

@@ -249,9 +249,13 @@ Result<std::unique_ptr<Child>> Child::spawn(boost::asio::any_io_executor loop, c
   return std::unique_ptr<Child>(new Child(std::move(state)));
 }
 
-int Child::pid() const { return state_->pid; }
+int Child::pid() const {
+  return state_->pid;
+}
 
-bool Child::running() const { return state_->pid > 0; }
+bool Child::running() const {
+  return state_->pid > 0;
+}
 
 void Child::signal(int number) {
   if (running()) {

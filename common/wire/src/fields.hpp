@@ -190,7 +190,7 @@ class Reader {
 
  private:
   void wrong(const char* name, std::string_view what);
-  [[nodiscard]] const boost::json::value* find(const char* name);           // reports when missing
+  [[nodiscard]] const boost::json::value* find(const char* name);  // reports when missing
   [[nodiscard]] const boost::json::value* find_optional(const char* name) const;
   [[nodiscard]] std::optional<std::int64_t> read_integer(const char* name, std::int64_t min, std::int64_t max);
   [[nodiscard]] const boost::json::array* read_array(const char* name, std::size_t limit);

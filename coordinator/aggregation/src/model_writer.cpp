@@ -10,7 +10,8 @@ namespace flops::aggregation {
 
 static_assert(std::endian::native == std::endian::little, "values are written as they lie in memory");
 
-ModelWriter::ModelWriter(const ModelFolder& models, const tensor::Layout& layout, std::filesystem::path temporary, Fd fd)
+ModelWriter::ModelWriter(const ModelFolder& models, const tensor::Layout& layout, std::filesystem::path temporary,
+                         Fd fd)
     : models_(&models), missing_(layout.parameters()), temporary_(std::move(temporary)), fd_(std::move(fd)) {
   digest_.update(std::as_bytes(std::span(layout.id().bytes())));
 }

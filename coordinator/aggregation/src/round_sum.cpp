@@ -70,14 +70,14 @@ Result<> RoundSum::add(const StoredUpdate& update, std::uint32_t weight) {
   }
   // Integer sums can be taken apart again: subtract exactly what went in.
   std::uint64_t left = added;
-  auto undone = decode_update(update, count, base_.values(),
-                              [&](std::uint64_t, std::span<const float> values) -> Result<> {
-                                const std::uint64_t offset = added - left;
-                                const std::size_t n = std::min<std::uint64_t>(values.size(), left);
-                                sum_.subtract(offset, values.first(n), weight);
-                                left -= n;
-                                return left > 0 ? Result<>() : fail(ErrorKind::cancelled, "all taken out");
-                              });
+  auto undone =
+      decode_update(update, count, base_.values(), [&](std::uint64_t, std::span<const float> values) -> Result<> {
+        const std::uint64_t offset = added - left;
+        const std::size_t n = std::min<std::uint64_t>(values.size(), left);
+        sum_.subtract(offset, values.first(n), weight);
+        left -= n;
+        return left > 0 ? Result<>() : fail(ErrorKind::cancelled, "all taken out");
+      });
   if (left > 0) {
     return fail(ErrorKind::bug, "a refused update could not be taken out of the sum again: {}",
                 undone ? "it ended early" : undone.error().what);

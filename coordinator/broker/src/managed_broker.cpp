@@ -73,7 +73,9 @@ struct ManagedBroker::State : std::enable_shared_from_this<State> {
 
 ManagedBroker::ManagedBroker(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
-ManagedBroker::~ManagedBroker() { state_->stopped = true; }
+ManagedBroker::~ManagedBroker() {
+  state_->stopped = true;
+}
 
 Result<std::unique_ptr<ManagedBroker>> ManagedBroker::start(boost::asio::any_io_executor loop,
                                                             ManagedBrokerOptions options) {
@@ -88,7 +90,9 @@ int ManagedBroker::pid() const {
   return state_->child && state_->child->running() ? state_->child->pid() : -1;
 }
 
-const std::string& ManagedBroker::problem() const { return state_->problem; }
+const std::string& ManagedBroker::problem() const {
+  return state_->problem;
+}
 
 void ManagedBroker::reload() {
   if (state_->child) {

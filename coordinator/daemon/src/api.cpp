@@ -3,8 +3,8 @@
 #include <charconv>
 
 #include "api_json.hpp"
-#include "flops/core/version.hpp"
 #include "flops/core/log.hpp"
+#include "flops/core/version.hpp"
 #include "flops/crypto/digest.hpp"
 
 namespace flops::coordinator {

@@ -56,8 +56,7 @@ http::Response refusal(Registry::Enrolment outcome, const DeviceId& device) {
     case Registry::Enrolment::device_exists:
       return error_response(409, "device_exists",
                             fmt::format("the id '{}' belongs to a device with another key; choose another id", device));
-    default:
-      return error_response(403, "token_unknown", "the coordinator does not know this token");
+    default: return error_response(403, "token_unknown", "the coordinator does not know this token");
   }
 }
 
@@ -80,8 +79,8 @@ http::Response Api::make_token(const http::Request& request) {
   if (!id) {
     return error_response(id.error());
   }
-  return json_response(
-      201, {{"id", *id}, {"token", token.text()}, {"uses", *uses}, {"expires_at", iso8601(expires_at)}});
+  return json_response(201,
+                       {{"id", *id}, {"token", token.text()}, {"uses", *uses}, {"expires_at", iso8601(expires_at)}});
 }
 
 http::Response Api::list_tokens() {
@@ -129,15 +128,15 @@ http::Response Api::enrol(const http::Request& request) {
     return error_response(400, "bad_csr", csr.error().what);
   }
   if (csr->common_name != device->str()) {
-    return error_response(400, "bad_csr", fmt::format("the request is for '{}', not for '{}'", csr->common_name, *device));
+    return error_response(400, "bad_csr",
+                          fmt::format("the request is for '{}', not for '{}'", csr->common_name, *device));
   }
   std::string certificate;
-  auto outcome = parts_.registry.enrol(
-      token->secret_digest(), *device, csr->public_key_digest, [&]() -> Result<Registry::Issued> {
+  auto outcome =
+      parts_.registry.enrol(token->secret_digest(), *device, csr->public_key_digest, [&]() -> Result<Registry::Issued> {
         crypto::IssueRequest issue;
         issue.common_name = device->str();
-        issue.lifetime =
-            std::chrono::duration_cast<std::chrono::seconds>(parts_.config.enrolment.certificate_lifetime);
+        issue.lifetime = std::chrono::duration_cast<std::chrono::seconds>(parts_.config.enrolment.certificate_lifetime);
         auto issued = parts_.credentials.ca.issue(csr_pem, issue);
         auto info = issued ? crypto::read_certificate(*issued) : Result<crypto::CertificateInfo>(fail(issued.error()));
         if (!info) {
@@ -155,13 +154,12 @@ http::Response Api::enrol(const http::Request& request) {
     return refusal(*outcome, *device);
   }
   parts_.fleet.added(*device);
-  return json_response(
-      200, {{"v", protocol_version},
-            {"device", device->str()},
-            {"fleet", parts_.config.fleet},
-            {"certificate", certificate},
-            {"ca", parts_.credentials.ca.certificate_pem()},
-            {"broker", json::object{{"host", parts_.broker.host}, {"port", parts_.broker.port}}}});
+  return json_response(200, {{"v", protocol_version},
+                             {"device", device->str()},
+                             {"fleet", parts_.config.fleet},
+                             {"certificate", certificate},
+                             {"ca", parts_.credentials.ca.certificate_pem()},
+                             {"broker", json::object{{"host", parts_.broker.host}, {"port", parts_.broker.port}}}});
 }
 
 }  // namespace flops::coordinator

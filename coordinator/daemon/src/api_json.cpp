@@ -12,7 +12,9 @@ json::value number_or_null(const std::optional<double>& number) {
   return number && std::isfinite(*number) ? json::value(*number) : json::value(nullptr);
 }
 
-json::value time_or_null(std::int64_t ms) { return ms > 0 ? json::value(iso8601(ms)) : json::value(nullptr); }
+json::value time_or_null(std::int64_t ms) {
+  return ms > 0 ? json::value(iso8601(ms)) : json::value(nullptr);
+}
 
 json::value digest_or_null(const Digest& digest) {
   return digest.empty() ? json::value(nullptr) : json::value(digest.hex());
@@ -39,9 +41,8 @@ json::object device_json(const Device& device) {
       labels[key] = value;
     }
     for (const wire::Dataset& dataset : hello->datasets) {
-      datasets.emplace_back(json::object{{"tag", dataset.tag},
-                                         {"train_samples", dataset.train_samples},
-                                         {"test_samples", dataset.test_samples}});
+      datasets.emplace_back(json::object{
+          {"tag", dataset.tag}, {"train_samples", dataset.train_samples}, {"test_samples", dataset.test_samples}});
     }
     out["agent_version"] = hello->agent_version;
     out["architecture"] = hello->architecture;
@@ -85,9 +86,9 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
     }
   }
   const rounds::RunState& state = run.state;
-  const std::string_view phase =
-      state.phase == rounds::Phase::fitting || state.phase == rounds::Phase::aggregating ? "running"
-                                                                                         : to_string(state.phase);
+  const std::string_view phase = state.phase == rounds::Phase::fitting || state.phase == rounds::Phase::aggregating
+                                     ? "running"
+                                     : to_string(state.phase);
   return {{"id", state.id.str()},
           {"revision", run.revision},
           {"state", phase},
@@ -107,9 +108,12 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
 }
 
 json::object model_json(const registry::ModelRow& model) {
-  return {{"digest", model.digest.hex()},     {"run", model.run.str()},
-          {"round", model.round},             {"layout", model.layout.hex()},
-          {"parameters", model.parameters},   {"bytes", model.bytes},
+  return {{"digest", model.digest.hex()},
+          {"run", model.run.str()},
+          {"round", model.round},
+          {"layout", model.layout.hex()},
+          {"parameters", model.parameters},
+          {"bytes", model.bytes},
           {"created_at", time_or_null(model.created_at)}};
 }
 

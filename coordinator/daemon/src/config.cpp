@@ -23,7 +23,8 @@ void bind(ConfigSpec& spec, Config& config) {
               "managed: the coordinator runs Mosquitto itself");
   spec.text("broker.address", config.broker.address,
             "managed: IP address the broker listens on; external: the broker's host");
-  spec.integer("broker.port", config.broker.port, 0, 65535, "Its port; 0 (managed only): any free one, kept from then on");
+  spec.integer("broker.port", config.broker.port, 0, 65535,
+               "Its port; 0 (managed only): any free one, kept from then on");
   spec.text("broker.public_host", config.broker.public_host,
             "Host name or address under which devices reach the broker; empty: broker.address");
   spec.path("broker.program", config.broker.program, "managed: the Mosquitto program");
@@ -50,9 +51,8 @@ Result<Config> load_config(const std::filesystem::path& file) {
   if (auto loaded = spec.load(file); !loaded) {
     return fail(loaded.error());
   }
-  if (config.broker.mode == "external" &&
-      (config.broker.ca.empty() || config.broker.certificate.empty() || config.broker.key.empty() ||
-       config.broker.port == 0)) {
+  if (config.broker.mode == "external" && (config.broker.ca.empty() || config.broker.certificate.empty() ||
+                                           config.broker.key.empty() || config.broker.port == 0)) {
     return fail(ErrorKind::permanent, "{}: an external broker needs broker.port, .ca, .certificate and .key",
                 file.string());
   }

@@ -50,8 +50,8 @@ bool still_good(const std::filesystem::path& file) {
     return false;
   }
   auto info = crypto::read_certificate(*pem);
-  const auto now = std::chrono::duration_cast<std::chrono::seconds>(
-      std::chrono::system_clock::now().time_since_epoch()).count();
+  const auto now =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   return info && info->not_after - now > (info->not_after - info->not_before) / 3;
 }
 
@@ -115,8 +115,8 @@ Result<Credentials> load_or_make_credentials(const Config& config) {
     return fail(made.error(), "making the server certificate");
   }
   for (const std::string_view name : {broker::coordinator_name, broker::observer_name}) {
-    const crypto::IssueRequest client{std::string(name), crypto::Usage::client, {}, server_lifetime,
-                                      std::chrono::minutes(5)};
+    const crypto::IssueRequest client{
+        std::string(name), crypto::Usage::client, {}, server_lifetime, std::chrono::minutes(5)};
     const auto own = folder / name;
     if (auto made = ensure_certificate(*ca, own / "certificate.pem", own / "key.pem", client); !made) {
       return fail(made.error(), fmt::format("making the certificate of '{}'", name));

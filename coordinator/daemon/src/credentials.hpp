@@ -1,5 +1,5 @@
-// The fleet's CA and the coordinator's own certificates, in <state>/: made at the first start, server certificates renewed at
-// a start when less than a third of their life is left.
+// The fleet's CA and the coordinator's own certificates, in <state>/: made at the first start, server certificates
+// renewed at a start when less than a third of their life is left.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +16,8 @@ struct Credentials {
   std::string server_key;
 };
 
-// Files: ca.pem, ca.key (0600), server.pem, server.key, coordinator/{certificate,key}.pem for the coordinator's own MQTT
-// session and observer/{certificate,key}.pem for people with mosquitto_sub.
+// Files: ca.pem, ca.key (0600), server.pem, server.key, coordinator/{certificate,key}.pem for the coordinator's own
+// MQTT session and observer/{certificate,key}.pem for people with mosquitto_sub.
 [[nodiscard]] Result<Credentials> load_or_make_credentials(const Config& config);
 
 }  // namespace flops::coordinator

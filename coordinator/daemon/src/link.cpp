@@ -34,7 +34,9 @@ Result<> Link::open(mqtt::Options options, Callbacks callbacks) {
   return {};
 }
 
-void Link::connect() { client_->connect(); }
+void Link::connect() {
+  client_->connect();
+}
 
 void Link::connected() {
   client_->subscribe({topics_.all_states(), topics_.all_up(), topics_.all_device_chunks()}, [this](Result<> done) {

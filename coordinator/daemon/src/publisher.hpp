@@ -1,5 +1,5 @@
-// Puts blobs (model versions for devices) on the broker as retained chunks, and takes them away again when no task needs
-// them. At most a few chunks are on their way at a time, so that memory does not grow with the model.
+// Puts blobs (model versions for devices) on the broker as retained chunks, and takes them away again when no task
+// needs them. At most a few chunks are on their way at a time, so that memory does not grow with the model.
 #pragma once
 
 #include <deque>

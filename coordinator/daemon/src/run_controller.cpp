@@ -132,8 +132,8 @@ void RunController::feed(const rounds::Event& event) {
 // Durable before anything is done about it. Only what changed is written: with many devices most events concern one.
 void RunController::save(const rounds::RunState& before, const rounds::Event& event) {
   const rounds::RunState& now = active_->state;
-  const bool same_participants = before.participants.size() == now.participants.size() &&
-                                 before.round == now.round && before.phase == now.phase;
+  const bool same_participants =
+      before.participants.size() == now.participants.size() && before.round == now.round && before.phase == now.phase;
   if (std::holds_alternative<rounds::Tick>(event) && same_participants && before.reason == now.reason) {
     return;
   }
@@ -153,7 +153,9 @@ void RunController::perform(const std::vector<rounds::Action>& actions) {
   }
 }
 
-void RunController::perform(const rounds::SendTask& action) { send_task(action.device, false); }
+void RunController::perform(const rounds::SendTask& action) {
+  send_task(action.device, false);
+}
 
 void RunController::perform(const rounds::CancelTask& action) {
   const auto found = active_->state.participants.find(action.device);
@@ -251,13 +253,19 @@ void RunController::perform(const rounds::CloseRound& action) {
 void RunController::new_model(std::int64_t round, const aggregation::NewModel& model, const tensor::Layout& layout) {
   Active& run = *active_;
   const Seconds seconds = parts_.clock.steady() - run.round_opened;
-  const registry::ModelRow row{model.digest,        run.state.id,     round, layout.id(), layout.parameters(),
-                               model.file_bytes, unix_ms(parts_.clock.wall())};
+  const registry::ModelRow row{model.digest,
+                               run.state.id,
+                               round,
+                               layout.id(),
+                               layout.parameters(),
+                               model.file_bytes,
+                               unix_ms(parts_.clock.wall())};
   if (round > 0) {
     auto contributions = parts_.registry.contributions(run.state.id, round);
     log_failure(parts_.registry.close_round(run.state.id, round, seconds.count(), row), "recording the model");
     // The model is durable: the updates behind it are not needed any more.
-    for (const registry::ContributionRow& contribution : contributions.value_or(std::vector<registry::ContributionRow>())) {
+    for (const registry::ContributionRow& contribution :
+         contributions.value_or(std::vector<registry::ContributionRow>())) {
       log_failure(parts_.blobs.remove(contribution.blob), "removing a summed update");
     }
     log::info("runs", "{} round {}: model {} in {:.2f} s", run.state.id, round, model.digest.short_hex(),
@@ -275,8 +283,8 @@ void RunController::perform(const rounds::EvaluationClosed& action) {
 
 void RunController::perform(const rounds::RunOver&) {
   Active& run = *active_;
-  log::info("runs", "{} is {}{}{}", run.state.id, rounds::to_string(run.state.phase), run.state.reason.empty() ? "" : ": ",
-            run.state.reason);
+  log::info("runs", "{} is {}{}{}", run.state.id, rounds::to_string(run.state.phase),
+            run.state.reason.empty() ? "" : ": ", run.state.reason);
   if (run.state.round > 0) {
     log_failure(parts_.registry.set_round_state(run.state.id, run.state.round, "done"), "recording the round");
   }

@@ -33,8 +33,8 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
     task.base = run.state.model;
     task.evaluate = participant.kind == TaskKind::train && run.state.spec.evaluate && run.state.round > 1;
     const Device* known = parts_.fleet.find(device);
-    const bool delta = !complete_model && !run.previous.empty() && known != nullptr &&
-                       known->models.contains(run.previous);
+    const bool delta =
+        !complete_model && !run.previous.empty() && known != nullptr && known->models.contains(run.previous);
     const Digest base = delta ? run.previous : Digest();
     const auto encoded = run.encoded.find(base);
     if (encoded == run.encoded.end()) {
@@ -53,30 +53,28 @@ void RunController::encode(const Digest& base) {
   if (!run.encoding.insert(base).second) {
     return;
   }
-  parts_.worker.submit(
-      [models = parts_.models, &blobs = parts_.blobs, model = run.state.model, base] {
-        return aggregation::encode_model(models, blobs, model, base);
-      },
-      [this, base, model = run.state.model](Result<aggregation::EncodedModel> encoded) {
-        if (!active_ || active_->state.model != model) {
-          return;
-        }
-        active_->encoding.erase(base);
-        if (!encoded) {
-          log::error("runs", "{}", encoded.error().what);
-          return;
-        }
-        active_->encoded[base] = *encoded;
-        for (const auto& [device, participant] : active_->state.participants) {
-          const Device* known = parts_.fleet.find(device);
-          const bool wants_delta = known != nullptr && !active_->previous.empty() &&
-                                   known->models.contains(active_->previous);
-          if (participant.answer == rounds::Answer::none && !active_->acknowledged.contains(device) &&
-              wants_delta == !base.empty()) {
-            send_task(device, base.empty());
-          }
-        }
-      });
+  parts_.worker.submit([models = parts_.models, &blobs = parts_.blobs, model = run.state.model,
+                        base] { return aggregation::encode_model(models, blobs, model, base); },
+                       [this, base, model = run.state.model](Result<aggregation::EncodedModel> encoded) {
+                         if (!active_ || active_->state.model != model) {
+                           return;
+                         }
+                         active_->encoding.erase(base);
+                         if (!encoded) {
+                           log::error("runs", "{}", encoded.error().what);
+                           return;
+                         }
+                         active_->encoded[base] = *encoded;
+                         for (const auto& [device, participant] : active_->state.participants) {
+                           const Device* known = parts_.fleet.find(device);
+                           const bool wants_delta = known != nullptr && !active_->previous.empty() &&
+                                                    known->models.contains(active_->previous);
+                           if (participant.answer == rounds::Answer::none && !active_->acknowledged.contains(device) &&
+                               wants_delta == !base.empty()) {
+                             send_task(device, base.empty());
+                           }
+                         }
+                       });
 }
 
 // The blobs of the model that is being replaced.

@@ -11,11 +11,10 @@ using rounds::Answer;
 using wire::ReceiptStatus;
 using wire::TaskKind;
 
-void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob,
-                            ReceiptStatus status, std::string_view reason) {
-  parts_.link.command(
-      device, "receipt",
-      wire::encode(wire::Receipt{ref, blob, status, std::string(reason.substr(0, wire::max_reason))}));
+void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob, ReceiptStatus status,
+                            std::string_view reason) {
+  parts_.link.command(device, "receipt",
+                      wire::encode(wire::Receipt{ref, blob, status, std::string(reason.substr(0, wire::max_reason))}));
 }
 
 void RunController::reject(const DeviceId& device, const wire::ResultMessage& result, const std::string& reason) {
@@ -73,8 +72,7 @@ void RunController::answer_late(const DeviceId& device, const wire::ResultMessag
   if (!row) {
     return;  // the database is in trouble: the device will ask again
   }
-  const std::string expected =
-      rounds::task_id(result.ref.run, "r", result.ref.round, device).str();
+  const std::string expected = rounds::task_id(result.ref.run, "r", result.ref.round, device).str();
   const bool ours = *row && (result.ref.task.str() == expected ||
                              result.ref.task == rounds::task_id(result.ref.run, "e", result.ref.round, device) ||
                              result.ref.task == rounds::task_id(result.ref.run, "i", result.ref.round, device));
@@ -83,7 +81,8 @@ void RunController::answer_late(const DeviceId& device, const wire::ResultMessag
     return;
   }
   auto contributions = parts_.registry.contributions(result.ref.run, result.ref.round);
-  for (const registry::ContributionRow& contribution : contributions.value_or(std::vector<registry::ContributionRow>())) {
+  for (const registry::ContributionRow& contribution :
+       contributions.value_or(std::vector<registry::ContributionRow>())) {
     if (contribution.device == device && contribution.task == result.ref.task) {
       receipt(device, result.ref, result.update.sha256, ReceiptStatus::duplicate, "it was counted already");
       return;
@@ -253,8 +252,8 @@ void RunController::ingest(const TaskId& task) {
     return;
   }
   parts_.worker.submit(
-      [sum = active_->sum, file = parts_.blobs.path_of(upload.result.update.sha256),
-       bytes = upload.result.update.size, weight = static_cast<std::uint32_t>(upload.result.weight)]() -> Result<> {
+      [sum = active_->sum, file = parts_.blobs.path_of(upload.result.update.sha256), bytes = upload.result.update.size,
+       weight = static_cast<std::uint32_t>(upload.result.weight)]() -> Result<> {
         if (!*sum) {
           return fail(ErrorKind::transient, "the round's sum is closed");
         }

@@ -80,8 +80,7 @@ Result<std::vector<EnrolmentTokenRow>> Registry::enrolment_tokens() {
   return rows;
 }
 
-Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const DeviceId& device,
-                                            const std::string& public_key,
+Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const DeviceId& device, const std::string& public_key,
                                             const std::function<Result<Issued>()>& issue) {
   const std::string hex = secret.hex();
   Enrolment outcome = Enrolment::done;
@@ -141,8 +140,8 @@ Result<std::vector<DeviceRow>> Registry::devices() {
         if (!id) {
           return fail(ErrorKind::corrupt, "devices: {}", id.error().what);
         }
-        DeviceRow device{*id, row.text(1), row.text(2), row.text(3), row.integer(4), row.integer(5),
-                         row.integer(6), std::nullopt};
+        DeviceRow device{
+            *id, row.text(1), row.text(2), row.text(3), row.integer(4), row.integer(5), row.integer(6), std::nullopt};
         if (!row.is_null(7)) {
           if (auto hello = wire::decode<wire::Hello>(row.text(7)); hello) {
             device.hello = *std::move(hello);

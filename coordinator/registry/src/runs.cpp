@@ -18,7 +18,9 @@ Result<Digest> digest_or_none(const std::string& hex) {
   return Digest::from_hex(hex);
 }
 
-std::string hex_or_empty(const Digest& digest) { return digest.empty() ? std::string() : digest.hex(); }
+std::string hex_or_empty(const Digest& digest) {
+  return digest.empty() ? std::string() : digest.hex();
+}
 
 Result<RunRow> read_run(const Row& row) {
   RunRow run;
@@ -187,8 +189,9 @@ Result<> Registry::open_round(const RunId& run, std::int64_t round) {
 Result<> Registry::close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model) {
   return database_.transaction([&]() -> Result<> {
     const std::string hex = model.digest.hex();
-    auto closed = database_.run("UPDATE rounds SET state = 'evaluating', seconds = ?, model = ? WHERE run = ? AND round = ?",
-                                {seconds, hex, run.str(), round});
+    auto closed =
+        database_.run("UPDATE rounds SET state = 'evaluating', seconds = ?, model = ? WHERE run = ? AND round = ?",
+                      {seconds, hex, run.str(), round});
     if (!closed) {
       return closed;
     }
@@ -324,7 +327,8 @@ Result<> Registry::add_model(const ModelRow& model) {
 Result<std::vector<ModelRow>> Registry::models() {
   std::vector<ModelRow> rows;
   auto read = database_.each(
-      "SELECT digest, run, round, layout, parameters, bytes, created_at FROM models ORDER BY created_at DESC, round DESC "
+      "SELECT digest, run, round, layout, parameters, bytes, created_at FROM models ORDER BY created_at DESC, round "
+      "DESC "
       "LIMIT 1000",
       {}, [&](const Row& row) -> Result<> {
         auto digest = Digest::from_hex(row.text(0));

@@ -164,8 +164,8 @@ class Transition {
   // The participant of this device, if the task is its current one and has no final answer yet.
   [[nodiscard]] Participant* open_participant(const DeviceId& device, const TaskId& task) {
     const auto found = state_.participants.find(device);
-    const bool open = found != state_.participants.end() && found->second.task == task &&
-                      found->second.answer == Answer::none;
+    const bool open =
+        found != state_.participants.end() && found->second.task == task && found->second.answer == Answer::none;
     return open ? &found->second : nullptr;
   }
 
@@ -194,13 +194,10 @@ class Transition {
   }
 
   void send(const DeviceId& device, const Participant& participant) {
-    const bool evaluate_first =
-        participant.kind == TaskKind::train && state_.spec.evaluate && state_.round > 1;
-    const std::uint64_t seed = participant.kind == TaskKind::init
-                                   ? state_.spec.seed
-                                   : task_seed(state_.spec.seed, state_.round, device);
-    actions_.push_back(
-        SendTask{device, participant.task, participant.kind, state_.round, evaluate_first, seed});
+    const bool evaluate_first = participant.kind == TaskKind::train && state_.spec.evaluate && state_.round > 1;
+    const std::uint64_t seed =
+        participant.kind == TaskKind::init ? state_.spec.seed : task_seed(state_.spec.seed, state_.round, device);
+    actions_.push_back(SendTask{device, participant.task, participant.kind, state_.round, evaluate_first, seed});
   }
 
   void add_participant(const DeviceId& device, TaskKind kind) {
@@ -264,8 +261,8 @@ class Transition {
   // Gives tasks to as many available devices as the round wants, counting those that already have or had one.
   void top_up() {
     const auto minimum = static_cast<std::size_t>(state_.spec.min_fit);
-    const auto share = static_cast<std::size_t>(
-        std::ceil(state_.spec.fraction * static_cast<double>(state_.available.size())));
+    const auto share =
+        static_cast<std::size_t>(std::ceil(state_.spec.fraction * static_cast<double>(state_.available.size())));
     const std::size_t wanted = std::max(minimum, share);
     const std::size_t still_useful = state_.participants.size() - static_cast<std::size_t>(count(Answer::failed));
     if (state_.participants.empty() || still_useful < minimum) {
@@ -301,9 +298,9 @@ class Transition {
       return;
     }
     if (count(Answer::none) == 0) {
-      over(Phase::failed, fmt::format("round {} has {} of {} updates and nobody is left to ask; last problem: {}",
-                                      state_.round, contributed, state_.spec.min_fit,
-                                      state_.reason.empty() ? "none" : state_.reason));
+      over(Phase::failed,
+           fmt::format("round {} has {} of {} updates and nobody is left to ask; last problem: {}", state_.round,
+                       contributed, state_.spec.min_fit, state_.reason.empty() ? "none" : state_.reason));
       return;
     }
     // Somebody may still come back: wait for another term.

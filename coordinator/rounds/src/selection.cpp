@@ -20,8 +20,7 @@ std::uint64_t first_bits(const Digest& digest) {
 
 TaskId task_id(const RunId& run, std::string_view kind, std::int64_t round, const DeviceId& device) {
   // The parts follow the grammar of ids, and run ids are short: parsing cannot fail.
-  const std::string text =
-      fmt::format("{}.{}{}.{}", run, kind, round, crypto::sha256(device.str()).short_hex());
+  const std::string text = fmt::format("{}.{}{}.{}", run, kind, round, crypto::sha256(device.str()).short_hex());
   return TaskId::parse(text).value_or(TaskId());
 }
 

@@ -89,8 +89,8 @@ std::vector<std::pair<TaskId, blob::ChunkRanges>> Grants::next() {
     if (upload.paused || upload.missing == 0 || upload.granted > device_window_ / 2) {
       continue;
     }
-    const std::uint32_t room = std::min(fleet_window_ - std::min(fleet_window_, in_flight_),
-                                        device_window_ - upload.granted);
+    const std::uint32_t room =
+        std::min(fleet_window_ - std::min(fleet_window_, in_flight_), device_window_ - upload.granted);
     if (auto ranges = grant(upload, room); !ranges.empty()) {
       grants.emplace_back(task, std::move(ranges));
     }

@@ -30,8 +30,7 @@ std::vector<float> random_values(unsigned seed, float around, const std::vector<
 struct Fixture {
   std::filesystem::path folder =
       std::filesystem::temp_directory_path() / ("flops-aggregation-" + std::to_string(::getpid()));
-  tensor::Layout layout =
-      tensor::Layout::create({{"a.weight", {1000, 100}, 0, 0}, {"a.bias", {50'000}, 0, 0}}).value();
+  tensor::Layout layout = tensor::Layout::create({{"a.weight", {1000, 100}, 0, 0}, {"a.bias", {50'000}, 0, 0}}).value();
   ModelFolder models{folder};
   std::vector<float> base = random_values(1, 0.1F);
   Digest base_digest;
@@ -46,13 +45,12 @@ struct Fixture {
   StoredUpdate update(const std::string& name, const std::vector<float>& values, bool complete = false) {
     const auto file = folder / name;
     std::ofstream out(file, std::ios::binary);
-    const auto encoded = tensor::encode(tensor::Codec::lossless, parameters, tensor::from_memory(values),
-                                        complete ? tensor::zeros() : tensor::from_memory(base),
-                                        [&](std::span<const std::byte> bytes) -> Result<> {
-                                          out.write(reinterpret_cast<const char*>(bytes.data()),
-                                                    static_cast<std::streamsize>(bytes.size()));
-                                          return {};
-                                        });
+    const auto encoded = tensor::encode(
+        tensor::Codec::lossless, parameters, tensor::from_memory(values),
+        complete ? tensor::zeros() : tensor::from_memory(base), [&](std::span<const std::byte> bytes) -> Result<> {
+          out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+          return {};
+        });
     REQUIRE(encoded.has_value());
     out.close();
     return {file, std::filesystem::file_size(file)};
@@ -167,9 +165,9 @@ TEST_CASE("model: the initial one is stored as it came, the way to the devices a
     REQUIRE(encoded.has_value());
     const Fd fd(::open(blobs.path_of(encoded->blob).c_str(), 0));
     std::vector<float> decoded(parameters);
-    const auto done = tensor::decode(parameters, encoded->bytes, tensor::bytes_of_file(fd.get(), encoded->bytes),
-                                     base.empty() ? tensor::zeros() : tensor::from_memory(fixture.base),
-                                     tensor::to_memory(decoded));
+    const auto done =
+        tensor::decode(parameters, encoded->bytes, tensor::bytes_of_file(fd.get(), encoded->bytes),
+                       base.empty() ? tensor::zeros() : tensor::from_memory(fixture.base), tensor::to_memory(decoded));
     REQUIRE(done.has_value());
     CHECK(decoded == next);
   }

@@ -9,9 +9,9 @@ TEST_CASE("broker: the configuration lets nobody in without a certificate, and d
   const std::string conf = mosquitto_conf({"/s/broker"}, {"127.0.0.1", 8883, "flops", 1U << 20U});
   for (const char* line :
        {"listener 8883 127.0.0.1\n", "require_certificate true\n", "use_identity_as_username true\n",
-        "use_username_as_clientid true\n", "allow_anonymous false\n", "tls_version tlsv1.3\n", "acl_file /s/broker/acl\n",
-        "crlfile /s/broker/crl.pem\n", "max_queued_messages 1000000000\n", "max_queued_bytes 0\n", "max_packet_size 1048576\n",
-        "user flops\n"}) {
+        "use_username_as_clientid true\n", "allow_anonymous false\n", "tls_version tlsv1.3\n",
+        "acl_file /s/broker/acl\n", "crlfile /s/broker/crl.pem\n", "max_queued_messages 1000000000\n",
+        "max_queued_bytes 0\n", "max_packet_size 1048576\n", "user flops\n"}) {
     CHECK_MESSAGE(conf.find(line) != std::string::npos, line);
   }
 }

@@ -70,7 +70,8 @@ tag = "a"
 [[dataset]]
 tag = "b"
 size = 7
-)", "/etc/flops/x.toml");
+)",
+                                 "/etc/flops/x.toml");
   REQUIRE_MESSAGE(parsed.has_value(), parsed.error().what);
   CHECK(settings.name == "x");
   CHECK(settings.rate == 1.0);
@@ -89,9 +90,10 @@ TEST_CASE("config: everything that is wrong is reported together, with file and 
   Settings settings;
   ConfigSpec spec("test");
   bind(spec, settings);
-  const auto parsed = spec.parse("nmae = \"x\"\nrate = 2.5\non = \"yes\"\nwait = \"2 weeks\"\n[broker]\nport = 70000\n"
-                                 "mode = \"none\"\n[[dataset]]\nsize = 11\n",
-                                 "x.toml");
+  const auto parsed = spec.parse(
+      "nmae = \"x\"\nrate = 2.5\non = \"yes\"\nwait = \"2 weeks\"\n[broker]\nport = 70000\n"
+      "mode = \"none\"\n[[dataset]]\nsize = 11\n",
+      "x.toml");
   REQUIRE_FALSE(parsed.has_value());
   const std::string& what = parsed.error().what;
   for (const char* expected :
@@ -140,7 +142,8 @@ TEST_CASE("config: a required key that is missing is an error, and the reference
   ConfigSpec all("test");
   bind(all, settings);
   const std::string reference = all.reference();
-  for (const char* expected : {"name = \"default\"", "[broker]", "port = 8883", "wait = \"30s\"", "[[dataset]]", "# [labels]"}) {
+  for (const char* expected :
+       {"name = \"default\"", "[broker]", "port = 8883", "wait = \"30s\"", "[[dataset]]", "# [labels]"}) {
     CHECK_MESSAGE(reference.find(expected) != std::string::npos, reference);
   }
 }

@@ -25,7 +25,7 @@ TEST_CASE("file: replacing is whole, keeps the mode, and leaves nothing beside")
   REQUIRE(replace_file(file, "one", 0600).has_value());
   REQUIRE(replace_file(file, "two", 0600).has_value());
   CHECK(read_file(file).value() == "two");
-  struct stat info {};
+  struct stat info{};
   REQUIRE(::stat(file.c_str(), &info) == 0);
   CHECK((info.st_mode & 0777U) == 0600U);
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 1);

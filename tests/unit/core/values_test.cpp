@@ -15,9 +15,9 @@ TEST_CASE("id: only the grammar passes") {
   for (const char* good : {"a", "device-1", "0", "x.y_z-9"}) {
     CHECK_MESSAGE(DeviceId::parse(good).has_value(), good);
   }
-  for (const std::string& bad : {std::string(), std::string("A"), std::string("-a"), std::string("a/b"), std::string("a+"),
-                                std::string("a#"), std::string("a b"), std::string("ä"), std::string(65, 'a'),
-                                std::string("a\0b", 3), std::string("../x")}) {
+  for (const std::string& bad :
+       {std::string(), std::string("A"), std::string("-a"), std::string("a/b"), std::string("a+"), std::string("a#"),
+        std::string("a b"), std::string("ä"), std::string(65, 'a'), std::string("a\0b", 3), std::string("../x")}) {
     CHECK_MESSAGE(!DeviceId::parse(bad).has_value(), bad);
   }
   CHECK(DeviceId::parse(std::string(64, 'a')).has_value());
@@ -30,8 +30,8 @@ TEST_CASE("digest: hexadecimal goes both ways, anything else is refused") {
   CHECK(digest->hex() == hex);
   CHECK_FALSE(digest->empty());
   CHECK(Digest().empty());
-  for (const std::string& bad : {std::string(), std::string(63, 'a'), std::string(65, 'a'), std::string(64, 'A'),
-                                std::string(63, 'a') + "g"}) {
+  for (const std::string& bad :
+       {std::string(), std::string(63, 'a'), std::string(65, 'a'), std::string(64, 'A'), std::string(63, 'a') + "g"}) {
     CHECK_MESSAGE(!Digest::from_hex(bad).has_value(), bad);
   }
 }

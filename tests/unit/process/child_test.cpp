@@ -77,11 +77,11 @@ TEST_CASE("child: it gets its environment, limits and priority, and no descripto
   const Fd leak(::open("/dev/null", O_RDONLY));  // without CLOEXEC on purpose
   const Fd given(::open("/dev/zero", O_RDONLY));
   command.descriptors = {{given.get(), 3}};
-  const Outcome outcome =
-      run("echo \"x=$FLOPS_X\"; echo \"nice=$(nice)\"; echo \"data=$(ulimit -d)\"; echo \"fd3=$(readlink /proc/$$/fd/3)\"; "
-          // The shell opens descriptors of its own, so the leaked one is looked for by what it names.
-          "for n in 4 5 6 7 8 9; do [ \"$(readlink /proc/$$/fd/$n)\" != /dev/null ] || echo leak=yes; done",
-          command);
+  const Outcome outcome = run(
+      "echo \"x=$FLOPS_X\"; echo \"nice=$(nice)\"; echo \"data=$(ulimit -d)\"; echo \"fd3=$(readlink /proc/$$/fd/3)\"; "
+      // The shell opens descriptors of its own, so the leaked one is looked for by what it names.
+      "for n in 4 5 6 7 8 9; do [ \"$(readlink /proc/$$/fd/$n)\" != /dev/null ] || echo leak=yes; done",
+      command);
   CHECK(outcome.output.find("x=seventeen") != std::string::npos);
   CHECK(outcome.output.find("nice=7") != std::string::npos);
   CHECK(outcome.output.find("data=65536") != std::string::npos);
@@ -98,8 +98,12 @@ TEST_CASE("child: stop asks first, then kills") {
   std::filesystem::remove(ready);
   const bool stubborn = [] {
     bool value = false;
-    SUBCASE("a polite one") { value = false; }
-    SUBCASE("a stubborn one") { value = true; }
+    SUBCASE("a polite one") {
+      value = false;
+    }
+    SUBCASE("a stubborn one") {
+      value = true;
+    }
     return value;
   }();
   command.arguments = {"-c", std::string(stubborn ? "trap '' TERM; " : "") + ": > " + ready.string() +

@@ -10,7 +10,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-DeviceId device(int n) { return DeviceId::parse("d" + std::to_string(n)).value(); }
+DeviceId device(int n) {
+  return DeviceId::parse("d" + std::to_string(n)).value();
+}
 
 std::set<DeviceId> devices(int count) {
   std::set<DeviceId> all;
@@ -20,7 +22,9 @@ std::set<DeviceId> devices(int count) {
   return all;
 }
 
-Digest model(char c) { return Digest::from_hex(std::string(64, c)).value(); }
+Digest model(char c) {
+  return Digest::from_hex(std::string(64, c)).value();
+}
 
 template <class Kind>
 std::vector<Kind> all(const std::vector<Action>& actions) {
@@ -259,7 +263,10 @@ TEST_CASE("run: any sequence of events keeps the invariants") {
       std::vector<Action> actions;
       switch (random() % 9) {
         case 0: actions = run.feed(DevicesAvailable{devices(static_cast<int>(random() % 5))}); break;
-        case 1: run.clock.advance(std::chrono::seconds(random() % 700)); actions = run.feed(Tick{}); break;
+        case 1:
+          run.clock.advance(std::chrono::seconds(random() % 700));
+          actions = run.feed(Tick{});
+          break;
         case 2: actions = run.fail_task(n); break;
         case 3: actions = run.feed(Initialised{device(n), run.tasks[device(n)], model('a')}); break;
         case 4:

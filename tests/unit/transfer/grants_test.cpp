@@ -11,7 +11,9 @@ using flops::transfer::Grants;
 
 namespace {
 
-TaskId task(int n) { return TaskId::parse("t" + std::to_string(n)).value(); }
+TaskId task(int n) {
+  return TaskId::parse("t" + std::to_string(n)).value();
+}
 
 using Arrival = Grants::Arrival;
 

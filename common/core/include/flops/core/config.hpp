@@ -42,8 +42,7 @@ class ConfigSpec {
   void text(std::string key, std::string& target, std::string doc, Presence presence = Presence::optional,
             Check check = {});
   // Relative paths are resolved against the folder of the configuration file.
-  void path(std::string key, std::filesystem::path& target, std::string doc,
-            Presence presence = Presence::optional);
+  void path(std::string key, std::filesystem::path& target, std::string doc, Presence presence = Presence::optional);
   void choice(std::string key, std::string& target, std::vector<std::string> allowed, std::string doc);
   void integer(std::string key, std::int64_t& target, std::int64_t min, std::int64_t max, std::string doc);
   void number(std::string key, double& target, double min, double max, std::string doc);

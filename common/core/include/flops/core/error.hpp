@@ -46,7 +46,9 @@ template <class... Args>
 [[nodiscard]] inline std::unexpected<Error> fail(const Error& error, std::string_view context) {
   return std::unexpected(error.within(context));
 }
-[[nodiscard]] inline std::unexpected<Error> fail(Error error) { return std::unexpected(std::move(error)); }
+[[nodiscard]] inline std::unexpected<Error> fail(Error error) {
+  return std::unexpected(std::move(error));
+}
 
 // The message of errno, in our kinds: full disks and limits are `resource`, the rest `permanent`.
 [[nodiscard]] Error errno_error(int code, std::string_view doing);

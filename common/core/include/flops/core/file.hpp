@@ -15,8 +15,7 @@ namespace flops {
 
 // Writes beside the target, syncs, renames, syncs the folder: after a power cut the old or the new content
 // is there, never a mixture. `mode` is the file's permission, e.g. 0600 for secrets.
-[[nodiscard]] Result<> replace_file(const std::filesystem::path& file, std::string_view content,
-                                    unsigned mode = 0644);
+[[nodiscard]] Result<> replace_file(const std::filesystem::path& file, std::string_view content, unsigned mode = 0644);
 
 // Like mkdir -p; new folders get `mode`.
 [[nodiscard]] Result<> make_folder(const std::filesystem::path& folder, unsigned mode = 0755);

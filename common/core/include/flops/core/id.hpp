@@ -41,10 +41,18 @@ class Id {
   std::string text_;
 };
 
-struct DeviceTag { static constexpr std::string_view name = "device"; };
-struct RunTag { static constexpr std::string_view name = "run"; };
-struct TaskTag { static constexpr std::string_view name = "task"; };
-struct FleetTag { static constexpr std::string_view name = "fleet"; };
+struct DeviceTag {
+  static constexpr std::string_view name = "device";
+};
+struct RunTag {
+  static constexpr std::string_view name = "run";
+};
+struct TaskTag {
+  static constexpr std::string_view name = "task";
+};
+struct FleetTag {
+  static constexpr std::string_view name = "fleet";
+};
 
 using DeviceId = Id<DeviceTag>;
 using RunId = Id<RunTag>;

@@ -19,19 +19,19 @@
 namespace flops::process {
 
 struct Command {
-  std::filesystem::path program;  // absolute, or found in PATH
+  std::filesystem::path program;                                 // absolute, or found in PATH
   std::vector<std::string> arguments;                            // without argv[0]
   std::vector<std::pair<std::string, std::string>> environment;  // added to the parent's
-  std::vector<std::pair<int, int>> descriptors;                  // (ours, the child's number >= 3); all others are closed
-  std::filesystem::path log_file;  // stdout and stderr, appended; empty: inherited
-  int nice = 0;                    // > 0: nicer; idle I/O class from 10 on
-  std::uint64_t data_limit_bytes = 0;  // RLIMIT_DATA; 0: none
+  std::vector<std::pair<int, int>> descriptors;  // (ours, the child's number >= 3); all others are closed
+  std::filesystem::path log_file;                // stdout and stderr, appended; empty: inherited
+  int nice = 0;                                  // > 0: nicer; idle I/O class from 10 on
+  std::uint64_t data_limit_bytes = 0;            // RLIMIT_DATA; 0: none
   int oom_score_adj = 0;
 };
 
 struct Exit {
   bool signalled = false;
-  int code = 0;  // exit status or signal number
+  int code = 0;                                // exit status or signal number
   [[nodiscard]] std::string describe() const;  // "exited with status 3", "was killed by signal 9 (Killed)"
 };
 

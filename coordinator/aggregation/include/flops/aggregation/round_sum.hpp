@@ -21,7 +21,9 @@ namespace flops::aggregation {
 class ModelFolder {
  public:
   explicit ModelFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  [[nodiscard]] std::filesystem::path path_of(const Digest& model) const { return folder_ / (model.hex() + ".safetensors"); }
+  [[nodiscard]] std::filesystem::path path_of(const Digest& model) const {
+    return folder_ / (model.hex() + ".safetensors");
+  }
   [[nodiscard]] Result<tensor::SafetensorsFile> open(const Digest& model) const {
     return tensor::open_safetensors(path_of(model));
   }

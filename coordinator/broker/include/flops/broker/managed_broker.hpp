@@ -29,9 +29,9 @@ class ManagedBroker {
   ManagedBroker(const ManagedBroker&) = delete;
   ManagedBroker& operator=(const ManagedBroker&) = delete;
 
-  [[nodiscard]] int pid() const;  // -1 while it is down
+  [[nodiscard]] int pid() const;                     // -1 while it is down
   [[nodiscard]] const std::string& problem() const;  // why it is down; empty while it runs
-  void reload();  // SIGHUP: certificates, CRL and ACL are read again
+  void reload();                                     // SIGHUP: certificates, CRL and ACL are read again
   void stop(std::function<void()> done);
 
  private:

@@ -1,9 +1,9 @@
 // The configuration of the managed Mosquitto, as text. Pure.
 //
-// TLS 1.3 only, client certificates required, the certificate's CN is user name and client id, nothing anonymous, one ACL
-// per device by pattern. The count limit of queues is out of reach, because Mosquitto drops silently at it: what may be
-// queued is bounded by the protocol itself (commands expire, chunks are granted). It is a number and not 0, "no limit",
-// because with 0 Mosquitto 2.0.11 cuts a client off after refusing one of its messages.
+// TLS 1.3 only, client certificates required, the certificate's CN is user name and client id, nothing anonymous, one
+// ACL per device by pattern. The count limit of queues is out of reach, because Mosquitto drops silently at it: what
+// may be queued is bounded by the protocol itself (commands expire, chunks are granted). It is a number and not 0, "no
+// limit", because with 0 Mosquitto 2.0.11 cuts a client off after refusing one of its messages.
 //
 // mosquitto.conf(5)
 #pragma once

@@ -36,8 +36,8 @@ struct Config {
   } enrolment;
 
   struct Limits {
-    std::int64_t fleet_chunks = 16;   // granted and not yet arrived, whole fleet
-    std::int64_t device_chunks = 8;   // of one device
+    std::int64_t fleet_chunks = 16;        // granted and not yet arrived, whole fleet
+    std::int64_t device_chunks = 8;        // of one device
     std::int64_t max_weight = 10'000'000;  // samples one update may claim
     std::int64_t max_parameters = 200'000'000;
     std::chrono::milliseconds upload_stall = std::chrono::seconds(30);

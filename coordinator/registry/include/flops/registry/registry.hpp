@@ -126,7 +126,7 @@ class Registry {
   // Only one participant's row, and the run's reason.
   [[nodiscard]] Result<> save_participant(const rounds::RunState& state, const DeviceId& device);
   [[nodiscard]] Result<> set_run_layout(const RunId& run, std::string_view layout, std::uint64_t parameters);
-  [[nodiscard]] Result<std::vector<RunRow>> runs();  // newest first, without participants
+  [[nodiscard]] Result<std::vector<RunRow>> runs();                   // newest first, without participants
   [[nodiscard]] Result<std::optional<RunRow>> run(const RunId& run);  // with participants
 
   [[nodiscard]] Result<> open_round(const RunId& run, std::int64_t round);

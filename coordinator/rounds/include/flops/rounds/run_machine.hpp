@@ -48,9 +48,9 @@ struct RunState {
   RunId id;
   RunSpec spec;
   Phase phase = Phase::waiting;
-  std::string reason;      // why it failed, stopped or waits
-  std::int64_t round = 0;  // 0 until there is an initial model
-  Digest model;            // newest version; none before initialisation
+  std::string reason;                            // why it failed, stopped or waits
+  std::int64_t round = 0;                        // 0 until there is an initial model
+  Digest model;                                  // newest version; none before initialisation
   std::map<DeviceId, Participant> participants;  // of the current phase
   SteadyTime deadline{};                         // of the current phase
   std::int64_t failed_initialisations = 0;

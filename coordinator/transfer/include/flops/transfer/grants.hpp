@@ -1,5 +1,5 @@
-// Back-pressure for uploads. At most `fleet_window` chunks of the whole fleet, and `device_window` of one device, are on
-// their way at any time; the rest waits its turn. Pure; the shell sends what next() says.
+// Back-pressure for uploads. At most `fleet_window` chunks of the whole fleet, and `device_window` of one device, are
+// on their way at any time; the rest waits its turn. Pure; the shell sends what next() says.
 #pragma once
 
 #include <cstdint>
