@@ -116,7 +116,9 @@ Result<> Fetcher::ensure_file(Job& job) {
   auto file = std::make_shared<Fd>(*std::move(made));
   if (job.have.present() > 0) {
     if (auto loaded = ports_.load(job.blob, file); !loaded) {
-      return loaded;
+      log::warn("fetch", "blob {}: what was saved cannot be read: {}; it is fetched anew", job.blob.sha256.short_hex(),
+                loaded.error().what);
+      job.have = blob::ChunkSet(job.have.count());
     }
   }
   job.file = std::move(file);
@@ -155,6 +157,9 @@ void Fetcher::complete_current() {
     log::error("fetch", "blob {}: {}; trying again", job.blob.sha256.short_hex(), there.error().what);
     begin_over(retry_pause);
     return;
+  }
+  if (!job.have.complete()) {
+    return;  // what was saved is lost
   }
   const TaskId task = job.task;
   const SharedFd file = job.file;
