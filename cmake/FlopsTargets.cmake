@@ -69,9 +69,10 @@ function(flops_test NAME)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
+  set(leak_suppressions "LSAN_OPTIONS=print_suppressions=0:suppressions=${CMAKE_SOURCE_DIR}/tests/support/lsan.supp")
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT}
-    ENVIRONMENT "FLOPS_BIN=${CMAKE_BINARY_DIR}/bin;FLOPS_SOURCE=${CMAKE_SOURCE_DIR};${FLOPS_TEST_ENVIRONMENT}")
+    ENVIRONMENT "FLOPS_BIN=${CMAKE_BINARY_DIR}/bin;FLOPS_SOURCE=${CMAKE_SOURCE_DIR};${leak_suppressions}")
 endfunction()
 
 function(flops_check_edges NAME LAYER DEPENDS)
