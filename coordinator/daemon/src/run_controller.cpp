@@ -225,6 +225,7 @@ void RunController::perform(const rounds::CloseRound& action) {
           return fail(ErrorKind::bug, "the round's sum was never opened");
         }
         auto model = (*sum)->close(models);
+        log::debug("runs", "the mean is stored");
         sum->reset();  // its memory is free for the encoder
         if (!model) {
           return fail(model.error());
@@ -243,6 +244,7 @@ void RunController::perform(const rounds::CloseRound& action) {
           feed(rounds::AggregationFailed{closed.error().what});
           return;
         }
+        log::debug("runs", "round {}: the model is encoded for the next one", round);
         const Digest base = active_->state.model;
         new_model(round, closed->model, *active_->layout);
         active_->encoded[base] = closed->delta;

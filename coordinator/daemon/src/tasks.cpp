@@ -45,6 +45,7 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
     task.base_blob = wire::BlobRef{encoded->second.blob, encoded->second.bytes};
     task.base_blob_base = base;
   }
+  log::debug("runs", "task {} goes to {}", task.ref.task, device);
   parts_.link.command(device, "task", wire::encode(task));
 }
 

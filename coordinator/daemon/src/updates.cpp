@@ -63,6 +63,7 @@ void RunController::on_result(const DeviceId& device, const wire::ResultMessage&
   if (participant.kind == TaskKind::init && !active_->layout) {
     active_->layout = layout;
   }
+  log::debug("updates", "task {}: {} offers {} bytes", result.ref.task, device, result.update.size);
   begin_upload(device, result);
 }
 
@@ -221,6 +222,7 @@ void RunController::on_chunk(const DeviceId& device, const Digest& blob, std::ui
     return;
   }
   if (upload->staging->chunks().complete()) {
+    log::debug("updates", "task {}: all bytes are here", task);
     grants_.remove(task);
     finish_upload(task);
   }
@@ -270,6 +272,7 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
   const Upload upload = std::move(active_->uploads.at(task));
   active_->uploads.erase(task);
   const wire::ResultMessage& result = upload.result;
+  log::debug("updates", "task {}: {}", task, outcome ? "durable and summed" : "not summed");
   if (!outcome) {
     const ErrorKind kind = outcome.error().kind;
     if (kind != ErrorKind::permanent && kind != ErrorKind::corrupt) {
