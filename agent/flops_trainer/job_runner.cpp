@@ -24,9 +24,13 @@ std::size_t descriptors_of(JobKind kind) {
   return kind == JobKind::train ? 2 : 1;
 }
 
+}  // namespace
+
 // The job's model with the agent's parameters in it.
-Result<models::Model> load_base(const Job& job, int parameters) {
-  auto model = models::Model::create(job.model, 0);
+Result<models::Model> JobRunner::load_base(const Job& job, int parameters) {
+  const bool prepared = spare_ && spare_->info().name == job.model;
+  auto model = prepared ? Result<models::Model>(*std::move(spare_)) : models::Model::create(job.model, 0);
+  spare_.reset();
   if (!model) {
     return model;
   }
@@ -44,10 +48,18 @@ Result<models::Model> load_base(const Job& job, int parameters) {
   if (auto loaded = model->load(base->values()); !loaded) {
     return fail(loaded.error());
   }
+  last_model_ = job.model;
   return model;
 }
 
-}  // namespace
+void JobRunner::prepare() {
+  if (spare_ || last_model_.empty()) {
+    return;
+  }
+  if (auto model = models::Model::create(last_model_, 0); model) {
+    spare_ = *std::move(model);
+  }
+}
 
 Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descriptors, JobObserver& observer) {
   if (descriptors.size() != descriptors_of(job.kind)) {

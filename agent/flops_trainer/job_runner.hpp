@@ -1,8 +1,9 @@
-// Carries out one job after the other with fresh models; only the data is kept between them.
+// Carries out one job after the other, each with a fresh model; the data is kept between them.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,14 +27,19 @@ class JobRunner {
  public:
   [[nodiscard]] Result<trainer::JobReport> run(const trainer::Job& job, const std::vector<Fd>& descriptors,
                                                JobObserver& observer);
+  // Between jobs: makes the next one's model, presuming it is of the same kind as the last one's.
+  void prepare();
 
  private:
+  [[nodiscard]] Result<models::Model> load_base(const trainer::Job& job, int parameters);
   [[nodiscard]] Result<trainer::JobReport> init(const trainer::Job& job, int result);
   [[nodiscard]] Result<trainer::Evaluation> evaluate(models::Model& model, const trainer::Job& job,
                                                      JobObserver& observer);
   [[nodiscard]] Result<trainer::JobReport> train(models::Model& model, const trainer::Job& job, int result,
                                                  JobObserver& observer);
   models::SplitCache splits_;
+  std::string last_model_;
+  std::optional<models::Model> spare_;  // as it was made, never used
 };
 
 }  // namespace flops

@@ -26,7 +26,8 @@ class Mapping {
                   bytes);
     }
     const int protection = access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
-    void* const address = ::mmap(nullptr, bytes, protection, MAP_SHARED, fd, 0);
+    // Populated: one call instead of a page fault every 4 KiB.
+    void* const address = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (address == MAP_FAILED) {
       return fail(errno_error(errno, "mapping parameters"));
     }

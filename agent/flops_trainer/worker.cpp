@@ -113,6 +113,7 @@ Result<> one_job(JobRunner& runner, int socket) {
   }
   auto sent = trainer::send_packet(socket, trainer::to_json(answer_to(*packet, runner, socket)));
   ::malloc_trim(0);  // a warm worker keeps its data, not the last job's buffers
+  runner.prepare();
   return sent;
 }
 

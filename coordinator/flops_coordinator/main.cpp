@@ -39,8 +39,8 @@ int run(const flops::coordinator::Config& config) {
 int main(int argc, char** argv) {
   // Few arenas: an idle coordinator stays small.
   ::mallopt(M_ARENA_MAX, 2);
-  ::mallopt(M_TRIM_THRESHOLD, 256 * 1024);
-  ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+  ::mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
   std::signal(SIGPIPE, SIG_IGN);
 
   CLI::App app(

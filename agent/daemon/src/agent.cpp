@@ -46,6 +46,7 @@ Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity
       sensors_(read_sensors()),
       tick_timer_(loop),
       schedule_timer_(loop),
+      tidy_timer_(loop),
       stop_timer_(loop),
       trainer_(loop.get_executor(), trainer_options(config)),
       fetcher_(loop.get_executor(), fetcher_ports()),
@@ -109,6 +110,7 @@ void Agent::stop() {
   worker_.stop();
   tick_timer_.cancel();
   schedule_timer_.cancel();
+  tidy_timer_.cancel();
   fetcher_.stop_all();
   uploader_.link_down();
   wire::DeviceState goodbye = device_state();
@@ -224,11 +226,7 @@ void Agent::state_changed_soon() {
 void Agent::tick() {
   sensors_ = read_sensors();
   publish_state_if_changed();
-  tidy_storage();
-  if (entries_.empty()) {
-    storage_.release_memory();
-    give_back_memory();
-  }
+  tidy();
   tick_timer_.expires_after(tick_interval);
   tick_timer_.async_wait([this](boost::system::error_code cancelled) {
     if (!cancelled && !stopping_) {

@@ -88,6 +88,8 @@ class Agent {
   void storage_failed(const Error& error, std::function<void()> again);
   [[nodiscard]] bool storage_broken(const Error& error);
   void tidy_storage();
+  void tidy();
+  void tidy_soon();
   void carry_out(const EntryPtr& entry, const Action& action);
   void stop_work(Entry& entry);
   void remove_ended();
@@ -139,6 +141,7 @@ class Agent {
   std::optional<wire::CoordinatorStatus> coordinator_;
   bool state_pending_ = false;
   bool schedule_pending_ = false;
+  bool tidy_pending_ = false;
   bool checking_base_ = false;
   bool stopping_ = false;
   int parts_to_stop_ = 0;
@@ -147,6 +150,7 @@ class Agent {
 
   boost::asio::steady_timer tick_timer_;
   boost::asio::steady_timer schedule_timer_;
+  boost::asio::steady_timer tidy_timer_;
   boost::asio::steady_timer stop_timer_;
   trainer::ProcessTrainer trainer_;
   Fetcher fetcher_;

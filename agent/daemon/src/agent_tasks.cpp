@@ -15,17 +15,17 @@ using std::chrono::seconds;
 
 constexpr seconds storage_pause{5};
 constexpr seconds attempt_pause{2};
+constexpr seconds tidy_delay{2};
 
 bool is_over(Phase phase) {
   return phase == Phase::absent || phase == Phase::finished;
 }
 
-// What others rely on, an accepted task and a result, waits for the disk. Every other step is only repeated when a
-// power cut takes it back.
+// A result is offered only when a power cut cannot take it back. Every other step is repeated after one: the coordinator
+// sends the open task again to a device that says hello.
 store::Durability durability_of(Phase before, Phase after) {
-  const bool accepted = is_over(before) && !is_over(after);
   const bool has_result = after == Phase::offering && before != Phase::uploading;
-  return accepted || has_result ? store::Durability::full : store::Durability::normal;
+  return has_result ? store::Durability::full : store::Durability::normal;
 }
 
 }  // namespace
@@ -130,6 +130,28 @@ void Agent::tidy_storage() {
   }
 }
 
+// A little later: syncing and copying the log takes a moment, and the next task may be on its way.
+void Agent::tidy_soon() {
+  if (std::exchange(tidy_pending_, true)) {
+    return;
+  }
+  tidy_timer_.expires_after(tidy_delay);
+  tidy_timer_.async_wait([this](boost::system::error_code cancelled) {
+    tidy_pending_ = false;
+    if (!cancelled && !stopping_) {
+      tidy();
+    }
+  });
+}
+
+void Agent::tidy() {
+  tidy_storage();
+  if (entries_.empty()) {
+    storage_.release_memory();
+    give_back_memory();
+  }
+}
+
 // A full disk or a busy file passes; a damaged database does not: the next start sets it aside.
 bool Agent::storage_broken(const Error& error) {
   if (error.kind != ErrorKind::corrupt && error.kind != ErrorKind::bug) {
@@ -203,14 +225,8 @@ void Agent::stop_work(Entry& entry) {
 }
 
 void Agent::remove_ended() {
-  const auto before = entries_.size();
-  std::erase_if(entries_, [](const EntryPtr& entry) { return is_over(entry->state.phase); });
-  if (entries_.size() != before) {
-    if (entries_.empty()) {
-      tidy_storage();
-      storage_.release_memory();
-    }
-    give_back_memory();
+  if (std::erase_if(entries_, [](const EntryPtr& entry) { return is_over(entry->state.phase); }) > 0) {
+    tidy_soon();
   }
 }
 

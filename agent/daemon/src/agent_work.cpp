@@ -143,7 +143,7 @@ void Agent::keep_model(const TaskState& of, const SharedFd& model) {
       },
       store::Durability::normal);
   if (kept) {
-    tidy_storage();
+    tidy_soon();
   } else if (!storage_broken(kept.error())) {
     log::warn("agent", "model {} is not kept: {}; the next one has to be fetched whole", of.task.base.short_hex(),
               kept.error().what);

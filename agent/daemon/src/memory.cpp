@@ -6,8 +6,8 @@ namespace flops::agent {
 
 void limit_allocator() {
   ::mallopt(M_ARENA_MAX, 1);
-  ::mallopt(M_TRIM_THRESHOLD, 128 * 1024);
-  ::mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+  ::mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
 }
 
 void give_back_memory() {

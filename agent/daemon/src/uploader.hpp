@@ -18,7 +18,7 @@ namespace flops::agent {
 
 class Uploader {
  public:
-  static constexpr std::size_t window = 4;
+  static constexpr std::size_t window = 8;
 
   struct Ports {
     std::function<Result<std::optional<std::string>>(const TaskId&, std::uint32_t n)> read;
