@@ -49,9 +49,10 @@ class Agent {
   // finds `abandoned`.
   struct Work {
     bool abandoned = false;
-    SharedFd blob;    // the fetched bytes of the base model
-    SharedFd base;    // raw float32 of the base model
-    SharedFd result;  // what the trainer wrote
+    SharedFd blob;        // the fetched bytes of the base model
+    SharedFd delta_base;  // of `blob`, loaded while that was fetched
+    SharedFd base;        // raw float32 of the base model
+    SharedFd result;      // what the trainer wrote
     Outcome outcome;
     std::string phase;  // as the trainer says: evaluating, training
     std::chrono::steady_clock::time_point last_progress{};
@@ -112,6 +113,7 @@ class Agent {
   void evaluated(const TaskId& id, const trainer::Evaluation& evaluation);
   void trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<trainer::JobReport> report);
   void begin_encode(const EntryPtr& entry);
+  void load_delta_base(Entry& entry);
   [[nodiscard]] Result<SharedFd> load_model(const Digest& model, std::uint64_t bytes);
 
   // presence (agent.cpp)

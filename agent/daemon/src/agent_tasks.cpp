@@ -21,8 +21,8 @@ bool is_over(Phase phase) {
   return phase == Phase::absent || phase == Phase::finished;
 }
 
-// A result is offered only when a power cut cannot take it back. Every other step is repeated after one: the coordinator
-// sends the open task again to a device that says hello.
+// A result is offered only when a power cut cannot take it back. Every other step is repeated after one: the
+// coordinator sends the open task again to a device that says hello.
 store::Durability durability_of(Phase before, Phase after) {
   const bool has_result = after == Phase::offering && before != Phase::uploading;
   return has_result ? store::Durability::full : store::Durability::normal;

@@ -42,13 +42,24 @@ void Agent::begin_fetch(Entry& entry) {
     later(entry.id(), event::ChunksComplete{});  // another task brought it meanwhile
   } else if (chunks) {
     fetcher_.start(entry.id(), *task.base_blob, *std::move(chunks));
+    load_delta_base(entry);
   } else if (chunks.error().kind == ErrorKind::corrupt) {
     // The digest was announced with another size before; one of the two is a lie, and the digest decides.
     if (auto dropped = storage_.drop_blob(task.base_blob->sha256); dropped) {
       fetcher_.start(entry.id(), *task.base_blob, blob::ChunkSet(blob::chunk_count(task.base_blob->size)));
+      load_delta_base(entry);
     }
   } else {
     storage_failed(chunks.error(), [this, id = entry.id()] { dispatch(id, event::Connected{}); });
+  }
+}
+
+// While the chunks are on their way. Whether it is needed and there is looked at again when they have come.
+void Agent::load_delta_base(Entry& entry) {
+  const wire::Task& task = entry.state.task;
+  auto layout = tensor::Layout::parse(task.layout_text);
+  if (layout && !task.base_blob_base.empty()) {
+    entry.work->delta_base = load_model(task.base_blob_base, layout->bytes()).value_or(nullptr);
   }
 }
 
@@ -86,7 +97,9 @@ void Agent::begin_assemble(const EntryPtr& entry) {
   }
   AssembleInput input{*layout, task.base, *task.base_blob, entry->work->blob, nullptr};
   if (!task.base_blob_base.empty()) {
-    auto base = load_model(task.base_blob_base, layout->bytes());
+    auto& early = entry->work->delta_base;
+    auto base =
+        early ? Result<SharedFd>(std::exchange(early, nullptr)) : load_model(task.base_blob_base, layout->bytes());
     if (!base) {
       log::warn("agent", "task {}: the base of the delta cannot be read: {}", id, base.error().what);
       later(id, event::BaseMissing{});

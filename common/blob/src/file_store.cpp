@@ -30,24 +30,6 @@ void remove_quietly(const fs::path& file) {
   fs::remove(file, ignored);
 }
 
-// staged file -> objects/: it must be synced before it gets its name, and the name before anyone is told.
-Result<> publish(int fd, const fs::path& staged, const fs::path& object) {
-  if (::fsync(fd) != 0) {
-    return fail(errno_error(errno, fmt::format("syncing {}", staged.string())));
-  }
-  if (auto made = make_folder(object.parent_path(), 0750); !made) {
-    return made;
-  }
-  if (std::rename(staged.c_str(), object.c_str()) != 0) {
-    return fail(errno_error(errno, fmt::format("renaming {} to {}", staged.string(), object.string())));
-  }
-  if (auto synced = sync_folder(object.parent_path()); !synced) {
-    return synced;
-  }
-  // The two-digit folder may be new.
-  return sync_folder(object.parent_path().parent_path());
-}
-
 Result<> verify(int fd, const Digest& wanted, std::uint64_t size) {
   auto actual = digest_of(fd, size);
   if (!actual) {
@@ -95,14 +77,24 @@ Result<> Staging::write(std::uint32_t n, std::span<const std::byte> bytes) {
   if (chunks_.has(n)) {
     return {};
   }
-  if (auto written = write_at(fd_.get(), std::uint64_t{n} * chunk_size, bytes); !written) {
+  const std::uint64_t offset = std::uint64_t{n} * chunk_size;
+  if (auto written = write_at(fd_.get(), offset, bytes); !written) {
     return written;
   }
+  // The disk works while the next chunks are on their way; without this all of it waits for the sync at the end.
+  (void)::sync_file_range(fd_.get(), static_cast<off64_t>(offset), wanted, SYNC_FILE_RANGE_WRITE);
   chunks_.add(n);
   return {};
 }
 
-Result<FileStore> FileStore::open(std::filesystem::path root) {
+Result<FileStore> FileStore::open(std::filesystem::path root, Keep keep) {
+  if (keep == Keep::until_restart) {
+    std::error_code error;
+    fs::remove_all(root / "objects", error);
+    if (error) {
+      return fail(errno_error(error.value(), fmt::format("emptying {}", root.string())));
+    }
+  }
   for (const fs::path& folder : {root, root / "objects", staging_folder(root)}) {
     if (auto made = make_folder(folder, 0750); !made) {
       return fail(std::move(made.error()));
@@ -115,7 +107,29 @@ Result<FileStore> FileStore::open(std::filesystem::path root) {
   if (error) {
     return fail(errno_error(error.value(), fmt::format("emptying {}", staging_folder(root).string())));
   }
-  return FileStore(std::move(root));
+  return FileStore(std::move(root), keep);
+}
+
+// staged file -> objects/: a durable one is synced before it gets its name, and the name before anyone is told.
+Result<> FileStore::publish(int fd, const fs::path& staged, const fs::path& object) const {
+  const bool durable = keep_ == Keep::durable;
+  if (durable && ::fsync(fd) != 0) {
+    return fail(errno_error(errno, fmt::format("syncing {}", staged.string())));
+  }
+  if (auto made = make_folder(object.parent_path(), 0750); !made) {
+    return made;
+  }
+  if (std::rename(staged.c_str(), object.c_str()) != 0) {
+    return fail(errno_error(errno, fmt::format("renaming {} to {}", staged.string(), object.string())));
+  }
+  if (!durable) {
+    return {};
+  }
+  if (auto synced = sync_folder(object.parent_path()); !synced) {
+    return synced;
+  }
+  // The two-digit folder may be new.
+  return sync_folder(object.parent_path().parent_path());
 }
 
 std::filesystem::path FileStore::path_of(const Digest& digest) const {

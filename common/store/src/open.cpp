@@ -16,9 +16,10 @@ Result<> configure(Database::State& state, const OpenOptions& options) {
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
   const std::string pragmas = fmt::format(
-      "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA cache_size=-{};"
+      "PRAGMA page_size={}; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA "
+      "cache_size=-{};"
       "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit={}; PRAGMA wal_autocheckpoint={};",
-      options.cache_kib, options.wal_limit_bytes, options.checkpoint_pages);
+      options.page_bytes, options.cache_kib, options.wal_limit_bytes, options.checkpoint_pages);
   if (auto done = state.script(pragmas.c_str(), "configuring"); !done) {
     return done;
   }

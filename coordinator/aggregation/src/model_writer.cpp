@@ -67,7 +67,12 @@ Result<> ModelWriter::append(std::span<const float> values) {
   }
   missing_ -= values.size();
   digest_.update(std::as_bytes(values));
-  return write(std::as_bytes(values));
+  const std::uint64_t offset = bytes_;
+  auto written = write(std::as_bytes(values));
+  // The disk works while the rest is computed; without this all of it waits for the sync at the end.
+  (void)::sync_file_range(fd_.get(), static_cast<off64_t>(offset), static_cast<off64_t>(values.size_bytes()),
+                          SYNC_FILE_RANGE_WRITE);
+  return written;
 }
 
 Result<NewModel> ModelWriter::finish() {

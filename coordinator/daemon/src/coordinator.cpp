@@ -35,19 +35,20 @@ std::string user_name() {
 class Running final : public Coordinator {
  public:
   Running(boost::asio::any_io_executor loop, Config config, FleetId fleet, Fd lock, registry::Registry registry,
-          blob::FileStore blobs, Credentials credentials)
+          blob::FileStore updates, blob::FileStore downloads, Credentials credentials)
       : loop_(loop),
         config_(std::move(config)),
         lock_(std::move(lock)),
         registry_(std::move(registry)),
-        blobs_(std::move(blobs)),
+        updates_(std::move(updates)),
+        downloads_(std::move(downloads)),
         credentials_(std::move(credentials)),
         models_(config_.state_folder / "models"),
         fleet_(registry_),
         link_(loop, wire::Topics(fleet)),
-        publisher_(link_, blobs_),
+        publisher_(link_, downloads_),
         worker_(loop),
-        runs_({config_, clock_, registry_, fleet_, link_, blobs_, models_, publisher_, worker_},
+        runs_({config_, clock_, registry_, fleet_, link_, updates_, downloads_, models_, publisher_, worker_},
               [this] { runs_changed(); }),
         inbox_(link_.topics(), clock_, fleet_, runs_, [this] { presence_changed(); }),
         ticker_(loop),
@@ -75,7 +76,8 @@ class Running final : public Coordinator {
   SystemClock clock_;
   Fd lock_;
   registry::Registry registry_;
-  blob::FileStore blobs_;
+  blob::FileStore updates_;    // of the open round
+  blob::FileStore downloads_;  // models, encoded for devices
   Credentials credentials_;
   aggregation::ModelFolder models_;
   Fleet fleet_;
@@ -343,16 +345,20 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(boost::asio::any_io_exec
   if (!registry) {
     return fail(registry.error());
   }
-  auto blobs = blob::FileStore::open(config.state_folder / "blobs");
-  if (!blobs) {
-    return fail(blobs.error());
+  auto updates = blob::FileStore::open(config.state_folder / "updates");
+  if (!updates) {
+    return fail(updates.error());
+  }
+  auto downloads = blob::FileStore::open(config.state_folder / "downloads", blob::Keep::until_restart);
+  if (!downloads) {
+    return fail(downloads.error());
   }
   auto credentials = load_or_make_credentials(config);
   if (!credentials) {
     return fail(credentials.error());
   }
   auto running = std::make_unique<Running>(loop, std::move(config), *fleet, *std::move(lock), *std::move(registry),
-                                           *std::move(blobs), *std::move(credentials));
+                                           *std::move(updates), *std::move(downloads), *std::move(credentials));
   if (auto begun = running->begin(); !begun) {
     return fail(begun.error());
   }

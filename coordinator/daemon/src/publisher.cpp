@@ -5,7 +5,7 @@
 namespace flops::coordinator {
 namespace {
 
-constexpr std::size_t window = 4;
+constexpr std::size_t window = 8;
 
 }  // namespace
 

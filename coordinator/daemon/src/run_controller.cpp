@@ -167,7 +167,7 @@ void RunController::perform(const rounds::CancelTask& action) {
   if (const auto upload = active_->uploads.find(action.task);
       upload != active_->uploads.end() && upload->second.staging) {
     grants_.remove(action.task);
-    parts_.blobs.discard(*std::move(upload->second.staging));
+    parts_.updates.discard(*std::move(upload->second.staging));
     active_->uploads.erase(upload);
   }
 }
@@ -188,13 +188,13 @@ void RunController::perform(const rounds::OpenRound& action) {
   // After a restart the accepted updates are summed again from disk; devices need not send them again.
   parts_.worker.submit(
       [models = parts_.models, base = run.state.model, sum = run.sum, stored = *std::move(stored),
-       &blobs = parts_.blobs]() -> Result<> {
+       &updates = parts_.updates]() -> Result<> {
         auto opened = aggregation::RoundSum::open(models, base);
         if (!opened) {
           return fail(opened.error());
         }
         for (const registry::ContributionRow& row : stored) {
-          if (auto added = (*opened)->add({blobs.path_of(row.blob), row.bytes}, row.weight); !added) {
+          if (auto added = (*opened)->add({updates.path_of(row.blob), row.bytes}, row.weight); !added) {
             return fail(added.error(), fmt::format("summing the stored update of {}", row.device));
           }
         }
@@ -220,7 +220,8 @@ void RunController::perform(const rounds::CloseRound& action) {
     aggregation::EncodedModel delta;
   };
   parts_.worker.submit(
-      [models = parts_.models, sum = run.sum, base = run.state.model, &blobs = parts_.blobs]() -> Result<Closed> {
+      [models = parts_.models, sum = run.sum, base = run.state.model,
+       &downloads = parts_.downloads]() -> Result<Closed> {
         if (!*sum) {
           return fail(ErrorKind::bug, "the round's sum was never opened");
         }
@@ -230,7 +231,7 @@ void RunController::perform(const rounds::CloseRound& action) {
         if (!model) {
           return fail(model.error());
         }
-        auto delta = aggregation::encode_model(models, blobs, model->digest, base);
+        auto delta = aggregation::encode_model(models, downloads, model->digest, base);
         if (!delta) {
           return fail(delta.error());
         }
@@ -268,7 +269,7 @@ void RunController::new_model(std::int64_t round, const aggregation::NewModel& m
     // The model is durable: the updates behind it are not needed any more.
     for (const registry::ContributionRow& contribution :
          contributions.value_or(std::vector<registry::ContributionRow>())) {
-      log_failure(parts_.blobs.remove(contribution.blob), "removing a summed update");
+      log_failure(parts_.updates.remove(contribution.blob), "removing a summed update");
     }
     log::info("runs", "{} round {}: model {} in {:.2f} s", run.state.id, round, model.digest.short_hex(),
               seconds.count());
@@ -294,7 +295,7 @@ void RunController::perform(const rounds::RunOver&) {
   for (auto& [task, upload] : run.uploads) {
     grants_.remove(task);
     if (upload.staging) {
-      parts_.blobs.discard(*std::move(upload.staging));
+      parts_.updates.discard(*std::move(upload.staging));
     }
   }
   drop_blobs();

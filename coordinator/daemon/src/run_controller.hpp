@@ -33,7 +33,9 @@ class RunController {
     registry::Registry& registry;
     Fleet& fleet;
     Link& link;
-    blob::FileStore& blobs;
+    // Apart: of a single device, the update and the encoded mean are the same bytes.
+    blob::FileStore& updates;
+    blob::FileStore& downloads;
     aggregation::ModelFolder models;
     Publisher& publisher;
     Worker& worker;
@@ -110,6 +112,7 @@ class RunController {
   void send_grants();
   void finish_upload(const TaskId& task);
   void ingest(const TaskId& task);
+  void drop_update(const Digest& blob);
   void ingested(const TaskId& task, Result<> outcome);
   void ingest_initial(const TaskId& task);
   void reject(const DeviceId& device, const wire::ResultMessage& result, const std::string& reason);

@@ -17,6 +17,7 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
     return;
   }
   const rounds::Participant& participant = found->second;
+  std::optional<aggregation::EncodedModel> blob;
   wire::Task task;
   task.ref = reference(participant);
   task.kind = participant.kind;
@@ -41,12 +42,16 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
       encode(base);  // sends the task when it is there
       return;
     }
-    parts_.publisher.add(encoded->second.blob, encoded->second.bytes);
+    blob = encoded->second;
     task.base_blob = wire::BlobRef{encoded->second.blob, encoded->second.bytes};
     task.base_blob_base = base;
   }
   log::debug("runs", "task {} goes to {}", task.ref.task, device);
   parts_.link.command(device, "task", wire::encode(task));
+  // Behind the task, which would wait for its chunks on the same connection otherwise.
+  if (blob) {
+    parts_.publisher.add(blob->blob, blob->bytes);
+  }
 }
 
 void RunController::encode(const Digest& base) {
@@ -54,8 +59,8 @@ void RunController::encode(const Digest& base) {
   if (!run.encoding.insert(base).second) {
     return;
   }
-  parts_.worker.submit([models = parts_.models, &blobs = parts_.blobs, model = run.state.model,
-                        base] { return aggregation::encode_model(models, blobs, model, base); },
+  parts_.worker.submit([models = parts_.models, &downloads = parts_.downloads, model = run.state.model,
+                        base] { return aggregation::encode_model(models, downloads, model, base); },
                        [this, base, model = run.state.model](Result<aggregation::EncodedModel> encoded) {
                          if (!active_ || active_->state.model != model) {
                            return;

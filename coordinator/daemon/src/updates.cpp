@@ -1,4 +1,5 @@
 // Updates: offered, granted, received, checked, summed, receipted.
+#include <algorithm>
 #include <memory>
 
 #include "flops/core/log.hpp"
@@ -144,16 +145,16 @@ void RunController::begin_upload(const DeviceId& device, const wire::ResultMessa
       return;  // complete and being summed; the receipt follows
     }
     grants_.remove(task);
-    parts_.blobs.discard(*std::move(open->second.staging));
+    parts_.updates.discard(*std::move(open->second.staging));
     run.uploads.erase(open);
   }
-  if (parts_.blobs.has(result.update.sha256)) {
+  if (parts_.updates.has(result.update.sha256)) {
     // Received before a restart, or the same bytes from another device.
     run.uploads.emplace(task, Upload{device, result, std::nullopt, parts_.clock.steady()});
     ingest(task);
     return;
   }
-  auto staging = parts_.blobs.stage(result.update.sha256, result.update.size);
+  auto staging = parts_.updates.stage(result.update.sha256, result.update.size);
   if (!staging) {
     log::error("updates", "no room for the update of {}: {}", device, staging.error().what);
     return;  // it will be offered again
@@ -234,7 +235,7 @@ void RunController::finish_upload(const TaskId& task) {
   Upload& upload = active_->uploads.at(task);
   auto staging = std::make_shared<blob::Staging>(*std::move(upload.staging));
   upload.staging.reset();
-  parts_.worker.submit([&blobs = parts_.blobs, staging] { return blobs.finish(std::move(*staging)); },
+  parts_.worker.submit([&updates = parts_.updates, staging] { return updates.finish(std::move(*staging)); },
                        [this, task, generation = generation_](Result<> finished) {
                          if (generation != generation_ || !active_ || !active_->uploads.contains(task)) {
                            return;
@@ -254,8 +255,8 @@ void RunController::ingest(const TaskId& task) {
     return;
   }
   parts_.worker.submit(
-      [sum = active_->sum, file = parts_.blobs.path_of(upload.result.update.sha256), bytes = upload.result.update.size,
-       weight = static_cast<std::uint32_t>(upload.result.weight)]() -> Result<> {
+      [sum = active_->sum, file = parts_.updates.path_of(upload.result.update.sha256),
+       bytes = upload.result.update.size, weight = static_cast<std::uint32_t>(upload.result.weight)]() -> Result<> {
         if (!*sum) {
           return fail(ErrorKind::transient, "the round's sum is closed");
         }
@@ -266,6 +267,14 @@ void RunController::ingest(const TaskId& task) {
           ingested(task, std::move(added));
         }
       });
+}
+
+// The same bytes may be another device's update, that was accepted.
+void RunController::drop_update(const Digest& blob) {
+  auto accepted = parts_.registry.contributions(active_->state.id, active_->state.round);
+  if (accepted && std::ranges::find(*accepted, blob, &registry::ContributionRow::blob) == accepted->end()) {
+    (void)parts_.updates.remove(blob);
+  }
 }
 
 void RunController::ingested(const TaskId& task, Result<> outcome) {
@@ -279,7 +288,7 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
       log::error("updates", "update of {}: {}", upload.device, outcome.error().what);
       return;  // not its fault: it keeps the update and offers it again
     }
-    (void)parts_.blobs.remove(result.update.sha256);
+    drop_update(result.update.sha256);
     reject(upload.device, result, outcome.error().what);
     return;
   }
@@ -307,7 +316,7 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
 void RunController::ingest_initial(const TaskId& task) {
   const wire::BlobRef offered = active_->uploads.at(task).result.update;
   parts_.worker.submit(
-      [models = parts_.models, layout = *active_->layout, file = parts_.blobs.path_of(offered.sha256),
+      [models = parts_.models, layout = *active_->layout, file = parts_.updates.path_of(offered.sha256),
        bytes = offered.size] { return aggregation::store_initial_model(models, layout, {file, bytes}); },
       [this, task, generation = generation_](Result<aggregation::NewModel> stored) {
         if (generation != generation_ || !active_ || !active_->uploads.contains(task)) {
@@ -315,7 +324,7 @@ void RunController::ingest_initial(const TaskId& task) {
         }
         const Upload upload = std::move(active_->uploads.at(task));
         active_->uploads.erase(task);
-        (void)parts_.blobs.remove(upload.result.update.sha256);
+        (void)parts_.updates.remove(upload.result.update.sha256);
         if (!stored) {
           active_->layout.reset();
           reject(upload.device, upload.result, stored.error().what);

@@ -40,10 +40,16 @@ class Staging {
   ChunkSet chunks_;
 };
 
+// Whether blobs outlive the process.
+enum class Keep : std::uint8_t {
+  durable,        // synced to the disk before they have their name
+  until_restart,  // can be made again: never synced, and gone when the store is opened the next time
+};
+
 class FileStore {
  public:
-  // Creates the folders, and empties staging/.
-  [[nodiscard]] static Result<FileStore> open(std::filesystem::path root);
+  // Creates the folders, and empties staging/, with Keep::until_restart the whole store.
+  [[nodiscard]] static Result<FileStore> open(std::filesystem::path root, Keep keep = Keep::durable);
 
   [[nodiscard]] bool has(const Digest& digest) const;
   [[nodiscard]] std::filesystem::path path_of(const Digest& digest) const;
@@ -52,7 +58,7 @@ class FileStore {
   // resource when size is 0 or over `max_blob_size`.
   // Several stagings of one digest are independent of each other.
   [[nodiscard]] Result<Staging> stage(const Digest& digest, std::uint64_t size);
-  // Verifies and makes it durable. corrupt when chunks are missing or the digest does not match; the staged file is
+  // Verifies and keeps it. corrupt when chunks are missing or the digest does not match; the staged file is
   // gone after any error. Reads the whole file once in blocks; may run on a worker thread (it touches only this
   // staging).
   [[nodiscard]] Result<> finish(Staging staging);
@@ -68,8 +74,11 @@ class FileStore {
   [[nodiscard]] std::vector<Digest> list() const;
 
  private:
-  explicit FileStore(std::filesystem::path root) : root_(std::move(root)) {}
+  FileStore(std::filesystem::path root, Keep keep) : root_(std::move(root)), keep_(keep) {}
+  [[nodiscard]] Result<> publish(int fd, const std::filesystem::path& staged,
+                                 const std::filesystem::path& object) const;
   std::filesystem::path root_;
+  Keep keep_;
 };
 
 }  // namespace flops::blob

@@ -71,6 +71,7 @@ struct OpenOptions {
   Durability durability = Durability::full;
   std::string vfs;                         // empty: SQLite's default
   std::int64_t cache_kib = 512;            // page cache
+  std::int64_t page_bytes = 4096;          // of a new file: a power of two, 512 to 65536; larger ones suit large blobs
   std::int64_t wal_limit_bytes = 4 << 20;  // journal_size_limit
   // Pages in the write-ahead log after which a commit copies them into the database, while its caller waits.
   // 0: never; the caller has quiet moments in which it calls checkpoint().
