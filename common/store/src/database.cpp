@@ -137,6 +137,17 @@ Result<> Database::transaction(const std::function<Result<>()>& body, Durability
   return outcome ? reset : outcome;
 }
 
+Result<> Database::sync() {
+  auto version = integer("PRAGMA user_version");
+  if (!version) {
+    return fail(std::move(version.error()));
+  }
+  // Writes the first page as it is: an empty transaction would have nothing to sync.
+  return transaction(
+      [&] { return state_->script(fmt::format("PRAGMA user_version={}", version->value_or(0)).c_str(), "syncing"); },
+      Durability::full);
+}
+
 Result<> Database::State::commit(const std::function<Result<>()>& body) {
   if (auto begun = script("BEGIN IMMEDIATE", "beginning a transaction"); !begun) {
     return begun;

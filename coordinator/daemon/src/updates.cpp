@@ -305,11 +305,15 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
     feed(rounds::AggregationFailed{added.error().what});
     return;
   }
-  receipt(upload.device, result.ref, result.update.sha256, *added ? ReceiptStatus::accepted : ReceiptStatus::duplicate);
   if (Device* device = parts_.fleet.find(upload.device)) {
     device->models.insert(active_->state.model);  // it trained from it, so it holds it
   }
-  feed(rounds::Contributed{upload.device, task});
+  feed(rounds::Contributed{upload.device, task});  // the last one's starts the mean, while the disk works here
+  if (auto durable = parts_.registry.sync(); !durable) {
+    log::error("updates", "syncing the update of {}: {}", upload.device, durable.error().what);
+    return;  // no receipt: the device keeps the update and offers it again
+  }
+  receipt(upload.device, result.ref, result.update.sha256, *added ? ReceiptStatus::accepted : ReceiptStatus::duplicate);
 }
 
 // The first model: made by one device, stored as it is.

@@ -158,11 +158,13 @@ Result<std::vector<DeviceRow>> Registry::devices() {
 
 Result<> Registry::save_hello(const DeviceId& device, const wire::Hello& hello) {
   const std::string text = wire::encode(hello);
-  return database_.run("UPDATE devices SET hello = ?, last_seen = ? WHERE id = ?", {text, now(), device.str()});
+  return step([&] {
+    return database_.run("UPDATE devices SET hello = ?, last_seen = ? WHERE id = ?", {text, now(), device.str()});
+  });
 }
 
 Result<> Registry::save_seen(const DeviceId& device) {
-  return database_.run("UPDATE devices SET last_seen = ? WHERE id = ?", {now(), device.str()});
+  return step([&] { return database_.run("UPDATE devices SET last_seen = ? WHERE id = ?", {now(), device.str()}); });
 }
 
 }  // namespace flops::registry

@@ -50,6 +50,15 @@ std::optional<double> optional_number(const Row& row, int column) {
 
 }  // namespace
 
+// What a power cut takes back, the coordinator does again with the same outcome.
+Result<> Registry::step(const std::function<Result<>()>& body) {
+  return database_.transaction(body, store::Durability::normal);
+}
+
+Result<> Registry::sync() {
+  return database_.sync();
+}
+
 Result<> Registry::bump(const RunId& run) {
   return database_.run("UPDATE runs SET revision = revision + 1 WHERE id = ?", {run.str()});
 }
@@ -74,7 +83,8 @@ Result<RunId> Registry::add_run(const rounds::RunSpec& spec) {
 }
 
 Result<> Registry::save_run(const rounds::RunState& state) {
-  return database_.transaction([&]() -> Result<> {
+  const auto durability = rounds::is_over(state.phase) ? store::Durability::full : store::Durability::normal;
+  const auto body = [&]() -> Result<> {
     const std::string model = hex_or_empty(state.model);
     auto saved = database_.run(
         "UPDATE runs SET phase = ?, reason = ?, round = ?, model = ?, failed_initialisations = ?, "
@@ -94,7 +104,8 @@ Result<> Registry::save_run(const rounds::RunState& state) {
       }
     }
     return {};
-  });
+  };
+  return database_.transaction(body, durability);
 }
 
 Result<> Registry::write_participant(const rounds::RunState& state, const DeviceId& device,
@@ -105,7 +116,7 @@ Result<> Registry::write_participant(const rounds::RunState& state, const Device
 }
 
 Result<> Registry::save_participant(const rounds::RunState& state, const DeviceId& device) {
-  return database_.transaction([&]() -> Result<> {
+  return step([&]() -> Result<> {
     auto written = write_participant(state, device, state.participants.at(device));
     if (!written) {
       return written;
@@ -178,7 +189,7 @@ Result<std::optional<RunRow>> Registry::run(const RunId& id) {
 }
 
 Result<> Registry::open_round(const RunId& run, std::int64_t round) {
-  return database_.transaction([&]() -> Result<> {
+  return step([&]() -> Result<> {
     auto added = database_.run(
         "INSERT INTO rounds(run, round, state, opened_at) VALUES(?, ?, 'fitting', ?) ON CONFLICT DO NOTHING",
         {run.str(), round, now()});
@@ -203,19 +214,23 @@ Result<> Registry::close_round(const RunId& run, std::int64_t round, double seco
 }
 
 Result<> Registry::set_round_state(const RunId& run, std::int64_t round, std::string_view state) {
-  return database_.transaction([&]() -> Result<> {
+  return step([&]() -> Result<> {
     auto set = database_.run("UPDATE rounds SET state = ? WHERE run = ? AND round = ?", {state, run.str(), round});
     return set ? bump(run) : set;
   });
 }
 
 Result<> Registry::count_rejected(const RunId& run, std::int64_t round) {
-  return database_.run("UPDATE rounds SET rejected = rejected + 1 WHERE run = ? AND round = ?", {run.str(), round});
+  return step([&] {
+    return database_.run("UPDATE rounds SET rejected = rejected + 1 WHERE run = ? AND round = ?", {run.str(), round});
+  });
 }
 
 Result<> Registry::count_download(const RunId& run, std::int64_t round, std::uint64_t bytes) {
-  return database_.run("UPDATE rounds SET bytes_down = bytes_down + ? WHERE run = ? AND round = ?",
-                       {bytes, run.str(), round});
+  return step([&] {
+    return database_.run("UPDATE rounds SET bytes_down = bytes_down + ? WHERE run = ? AND round = ?",
+                         {bytes, run.str(), round});
+  });
 }
 
 Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
@@ -263,7 +278,7 @@ Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
 Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row) {
   bool added = false;
   const std::string blob = row.blob.hex();
-  auto done = database_.transaction([&]() -> Result<> {
+  auto done = step([&]() -> Result<> {
     auto inserted = database_.run(
         "INSERT INTO contributions(run, round, device, task, blob, bytes, weight, train_loss, train_seconds, at) "
         "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -305,7 +320,7 @@ Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, s
 
 Result<> Registry::save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
                                 const wire::Metrics& metrics) {
-  return database_.transaction([&]() -> Result<> {
+  return step([&]() -> Result<> {
     auto saved = database_.run(
         "INSERT INTO metrics(run, round, device, samples, loss, accuracy, seconds, at) "
         "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(run, round, device) DO UPDATE SET samples = ?4, "

@@ -143,6 +143,21 @@ TEST_CASE("store: one transaction may be synced less, and the next single statem
   CHECK(synchronous() == full);
 }
 
+TEST_CASE("store: sync() commits what makes the disk sync the log, and changes nothing") {
+  const test::TemporaryFolder folder;
+  const auto file = folder / "a.db";
+  auto database = open_items(file);
+  REQUIRE(
+      database.transaction([&] { return database.run("INSERT INTO items(name) VALUES('a')"); }, Durability::normal));
+  const auto log_size = [&] { return std::filesystem::file_size(file.string() + "-wal"); };
+  const auto version = database.integer("PRAGMA user_version")->value();
+  const auto before = log_size();
+  REQUIRE(database.sync());
+  CHECK(log_size() > before);
+  CHECK(database.integer("PRAGMA user_version")->value() == version);
+  CHECK(database.sync());
+}
+
 TEST_CASE("store: without automatic checkpoints the log grows until checkpoint(), which moves it into the file") {
   const test::TemporaryFolder folder;
   const auto file = folder / "a.db";

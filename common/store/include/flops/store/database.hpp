@@ -101,6 +101,8 @@ class Database {
   // Durability::normal becomes durable with the next full one: for what may be done again after a power cut.
   [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body);
   [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body, Durability durability);
+  // Returns when everything committed so far is on the disk.
+  [[nodiscard]] Result<> sync();
   // Copies the write-ahead log into the database, as far as readers allow, and syncs both.
   [[nodiscard]] Result<> checkpoint();
 

@@ -89,9 +89,15 @@ struct ModelRow {
   std::int64_t created_at = 0;
 };
 
+// What others rely on (tokens, devices, runs, models) is on the disk when a function returns. The steps of a round
+// (rounds, participants, contributions, metrics, when a device was seen) are with the next of those or after sync(); a
+// power cut takes back the latest of them, never one in the middle.
 class Registry {
  public:
   [[nodiscard]] static Result<Registry> open(const std::filesystem::path& file, const Clock& clock);
+
+  // Returns when every step so far is on the disk.
+  [[nodiscard]] Result<> sync();
 
   // Small named values: ports that must stay, the CRL's number.
   [[nodiscard]] Result<std::optional<std::string>> meta(std::string_view key);
@@ -149,6 +155,7 @@ class Registry {
  private:
   Registry(store::Database database, const Clock& clock) : database_(std::move(database)), clock_(&clock) {}
   [[nodiscard]] std::int64_t now() const { return unix_ms(clock_->wall()); }
+  [[nodiscard]] Result<> step(const std::function<Result<>()>& body);
   [[nodiscard]] Result<> bump(const RunId& run);
   [[nodiscard]] Result<> write_participant(const rounds::RunState& state, const DeviceId& device,
                                            const rounds::Participant& participant);
