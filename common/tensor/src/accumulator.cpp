@@ -11,8 +11,8 @@ namespace flops::tensor {
 namespace {
 
 // Calls `visit(tensor index, part of values, its offset)` for each tensor that the span touches; stops when it says so.
-template <class Visit>
-Result<> for_each_tensor(const Layout& layout, std::uint64_t offset, std::span<const float> values, Visit visit) {
+template <class Float, class Visit>
+Result<> for_each_tensor(const Layout& layout, std::uint64_t offset, std::span<Float> values, Visit visit) {
   const auto& tensors = layout.tensors();
   const auto after = std::ranges::upper_bound(tensors, offset, {}, &TensorSpec::offset);
   auto index = static_cast<std::size_t>(after - tensors.begin()) - 1;
@@ -142,17 +142,15 @@ Result<> Accumulator::mean(const FloatSink& out) const {
   if (total_weight_ == 0 || total_weight_ > max_total_weight) {
     return fail(ErrorKind::bug, "a mean over a total weight of {}", total_weight_);
   }
-  const auto weight = static_cast<std::uint32_t>(total_weight_);
+  const Divisor weight(static_cast<std::uint32_t>(total_weight_));
   std::vector<float> block(std::min(layout_.parameters(), block_elements));
-  std::size_t tensor = 0;
   for (std::uint64_t offset = 0; offset < layout_.parameters(); offset += block_elements) {
     const auto part = std::span(block).first(std::min<std::uint64_t>(block_elements, layout_.parameters() - offset));
-    for (std::size_t i = 0; i < part.size(); ++i) {
-      const std::size_t at = offset + i;
-      const TensorSpec& spec = layout_.tensors()[tensor];
-      tensor += at == spec.offset + spec.count ? 1 : 0;
-      part[i] = divide(high_[at], low_[at], weight, scales_[tensor]);
-    }
+    static_cast<void>(for_each_tensor(layout_, offset, part,
+                                      [&](std::size_t tensor, std::span<float> values, std::uint64_t at) -> Result<> {
+                                        divide(high_.data() + at, low_.data() + at, weight, scales_[tensor], values);
+                                        return {};
+                                      }));
     if (auto written = out(offset, part); !written) {
       return written;
     }

@@ -63,39 +63,78 @@ void add_limbs(std::size_t count, const std::int64_t* other_high, const std::uin
   }
 }
 
-float divide(std::int64_t high, std::uint32_t low, std::uint32_t total_weight, int scale) {
+Divisor::Divisor(std::uint32_t weight) : weight_(weight), shift_(static_cast<unsigned>(std::bit_width(weight)) - 1U) {
   __extension__ using Wide = unsigned __int128;
-  const bool negative = high < 0;
-  const Wide sum = Wide{static_cast<std::uint64_t>(high)} << 32U | low;
-  // Sign-extended by the cast and shift above only within 96 bits: negate there.
-  constexpr Wide mask = (Wide{1} << 96U) - 1;
-  const Wide magnitude = negative ? (~sum + 1) & mask : sum;
-  if (magnitude == 0) {
-    return 0.0F;
+  reciprocal_ = static_cast<std::uint64_t>(((Wide{1} << (64U + shift_)) - 1) / weight);
+}
+
+std::uint64_t Divisor::quotient(std::uint64_t dividend, std::uint64_t& remainder) const {
+  __extension__ using Wide = unsigned __int128;
+  // The reciprocal is too small by less than one, and so the quotient by at most two.
+  std::uint64_t quotient = static_cast<std::uint64_t>(Wide{dividend} * reciprocal_ >> 64U) >> shift_;
+  remainder = dividend - quotient * weight_;
+  for (int i = 0; i < 2; ++i) {
+    const std::uint64_t more = (weight_ - 1 - remainder) >> 63U;
+    quotient += more;
+    remainder -= weight_ & (0 - more);
   }
+  return quotient;
+}
+
+namespace {
+
+float divide_one(std::int64_t high, std::uint32_t low, const Divisor& total_weight, int scale) {
+  // The magnitude in 96 bits, upper:lower. Without branches, here and below: signs and roundings are random.
+  const auto sign = static_cast<std::uint64_t>(high >> 63U);
+  const auto lower = static_cast<std::uint32_t>((low ^ sign) - sign);
+  const std::uint64_t upper = (static_cast<std::uint64_t>(high) ^ sign) + (sign & (low == 0 ? 1U : 0U));
   // With the top bit in place, the upper 64 bits give a quotient of at least 33 bits; whatever is below it only
   // matters as "something".
-  const auto upper_part = static_cast<std::uint64_t>(magnitude >> 64U);
-  const int zeros =
-      upper_part != 0 ? std::countl_zero(upper_part) : 64 + std::countl_zero(static_cast<std::uint64_t>(magnitude));
-  const Wide normal = magnitude << static_cast<unsigned>(zeros);
-  const auto dividend = static_cast<std::uint64_t>(normal >> 64U);
-  const std::uint64_t quotient = dividend / total_weight;
-  const bool inexact = dividend % total_weight != 0 || static_cast<std::uint64_t>(normal) != 0;
+  std::uint64_t dividend = 0;
+  std::uint32_t below = 0;
+  int zeros = 0;
+  if (upper != 0) {
+    zeros = std::countl_zero(upper);
+    const std::uint64_t moved = std::uint64_t{lower} << static_cast<unsigned>(zeros);
+    dividend = zeros < 32 ? upper << zeros | moved >> 32U : upper << zeros | std::uint64_t{lower} << (zeros - 32);
+    below = zeros < 32 ? static_cast<std::uint32_t>(moved) : 0;
+  } else if (lower != 0) {
+    zeros = 64 + std::countl_zero(lower);
+    dividend = std::uint64_t{lower} << (32 + std::countl_zero(lower));
+  } else {
+    return 0.0F;
+  }
+  std::uint64_t remainder = 0;
+  const std::uint64_t quotient = total_weight.quotient(dividend, remainder);
+  const bool inexact = remainder != 0 || below != 0;
   // The mean is (quotient + a fraction) * 2^exponent.
-  const int exponent = scale + 1 - zeros;
+  const int exponent = scale - 31 - zeros;
   const int last_bit = std::max(exponent + static_cast<int>(std::bit_width(quotient)) - 24, -149);
   const int dropped = last_bit - exponent;
   std::uint64_t kept = 0;
-  if (dropped <= 64) {
-    kept = dropped < 64 ? quotient >> dropped : 0;
-    const std::uint64_t rest = quotient - (dropped < 64 ? kept << dropped : 0);
+  if (dropped < 64) {
+    // Half to even: below half carries nothing, half carries into odd, anything more carries.
     const std::uint64_t half = 1ULL << (dropped - 1);
-    kept += rest > half || (rest == half && (inexact || (kept & 1U) != 0)) ? 1 : 0;
+    const std::uint64_t rest = quotient & (2 * half - 1);
+    kept = quotient >> dropped;
+    const std::uint64_t sticky = inexact ? 1 : kept & 1U;
+    kept += (2 * half - (rest << 1U | sticky)) >> 63U;
+  } else if (dropped == 64) {
+    const std::uint64_t half = 1ULL << 63U;
+    kept = quotient > half || (quotient == half && inexact) ? 1 : 0;
   }
   // The leading bit of `kept`, or the carry of rounding, adds itself to the exponent field.
   const auto bits = (static_cast<std::uint32_t>(last_bit + 149) << 23U) + static_cast<std::uint32_t>(kept);
-  return std::bit_cast<float>(bits | (negative ? sign_bit : 0U));
+  return std::bit_cast<float>(bits | (static_cast<std::uint32_t>(sign) & sign_bit));
+}
+
+}  // namespace
+
+void divide(const std::int64_t* high, const std::uint32_t* low, const Divisor& total_weight, int scale,
+            std::span<float> means) {
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    means[i] = divide_one(high[i], low[i], total_weight, scale);
+  }
 }
 
 }  // namespace flops::tensor

@@ -20,8 +20,21 @@ void add_scaled(std::span<const float> values, int scale, std::uint32_t weight, 
 void add_limbs(std::size_t count, const std::int64_t* other_high, const std::uint32_t* other_low, std::int64_t* high,
                std::uint32_t* low);
 
-// high:low * 2^(scale-63) / total_weight, rounded once, half to even, subnormals included; 0 < total_weight < 2^31. The
-// sum's magnitude must be at most 2^63 * total_weight, so the result is never beyond 2^scale.
-[[nodiscard]] float divide(std::int64_t high, std::uint32_t low, std::uint32_t total_weight, int scale);
+// Divides many numbers by one: with a multiplication, which takes a fraction of the time of a division.
+class Divisor {
+ public:
+  explicit Divisor(std::uint32_t weight);  // 0 < weight < 2^31
+  [[nodiscard]] std::uint64_t quotient(std::uint64_t dividend, std::uint64_t& remainder) const;
+
+ private:
+  std::uint64_t weight_;
+  unsigned shift_;
+  std::uint64_t reciprocal_ = 0;  // floor((2^(64 + shift) - 1) / weight)
+};
+
+// means = high:low * 2^(scale-63) / total_weight, rounded once, half to even, subnormals included. A sum's magnitude
+// must be at most 2^63 * total_weight, so a mean is never beyond 2^scale.
+void divide(const std::int64_t* high, const std::uint32_t* low, const Divisor& total_weight, int scale,
+            std::span<float> means);
 
 }  // namespace flops::tensor
