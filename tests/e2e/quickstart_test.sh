@@ -47,6 +47,11 @@ done
 [ "$(jq -r .model_digest "$folder/one.json")" = "$(jq -r .model_digest "$folder/two.json")" ] ||
   fail "the same seed gave two models"
 
+timeout 120 "$source_dir/scripts/quickstart.sh" --no-install --dir "$folder/runs" --devices 1 --rounds 3 --model softmax \
+  --json "$folder/alone.json" >"$folder/alone.log" 2>&1 ||
+  fail "with one device: $(tail -n 40 "$folder/alone.log")"
+expect alone '[.rounds[].participants] == [1, 1, 1]'
+
 while read -r signal expected; do
   # Without job control a background process ignores SIGINT; env gives it back, as on a terminal.
   env --default-signal=INT "$source_dir/scripts/quickstart.sh" --no-install --dir "$folder/runs" --devices 2 --rounds 1000 \

@@ -91,6 +91,31 @@ TEST_CASE("coordinator: two devices train one round, and the model is their weig
   CHECK(coordinator.stop() == 0);
 }
 
+TEST_CASE("coordinator: the mean of one device is its update, byte for byte, and the next round still has it") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  Device a(coordinator, "a");
+  a.join(coordinator.token());
+  coordinator.json("POST", "/v1/runs", R"({"model":"m","data":"digits","rounds":2,"min_fit":1,"evaluate":false})");
+  const auto initial = values(0.1F, 1);
+  make_initial_model(a, initial);
+  const auto first = a.await<wire::Task>("task");
+  const auto local = values(0.1F, 2);
+  const std::string blob = encoded(local, initial);
+  REQUIRE(a.upload(a.result_for(first, blob), blob).status == wire::ReceiptStatus::accepted);
+
+  const auto second = a.await<wire::Task>("task");
+  REQUIRE(second.ref.round == 2);
+  CHECK(second.base_blob->sha256 == crypto::sha256(blob));
+  const std::string hex = second.base_blob->sha256.hex();
+  CHECK(std::filesystem::exists(coordinator.state() / "downloads" / "objects" / hex.substr(0, 2) / hex));
+  CHECK_FALSE(std::filesystem::exists(coordinator.state() / "updates" / "objects" / hex.substr(0, 2) / hex));
+  const std::string last = encoded(values(0.1F, 3), local);
+  REQUIRE(a.upload(a.result_for(second, last), last).status == wire::ReceiptStatus::accepted);
+  REQUIRE(await_state(coordinator, "finished"));
+  CHECK(coordinator.stop() == 0);
+}
+
 TEST_CASE("coordinator: it stops properly, keeps one process a state folder, and a run can be stopped") {
   boost::asio::io_context loop;
   CoordinatorProcess coordinator(loop);

@@ -179,6 +179,19 @@ TEST_CASE("blob: opening empties staging and keeps the finished blobs") {
   check_content(store, kept, bytes);
 }
 
+TEST_CASE("blob: what is kept until a restart is gone after it") {
+  const test::TemporaryFolder folder;
+  const Bytes bytes = pattern(10);
+  for (int run = 0; run < 2; ++run) {
+    auto store = FileStore::open(folder / "blobs", Keep::until_restart);
+    REQUIRE(store);
+    CHECK(store->list().empty());
+    const auto put = store->put([&](const FileStore::Writer& write) { return write(bytes); });
+    REQUIRE(put);
+    check_content(*store, *put, bytes);
+  }
+}
+
 TEST_CASE("blob: discarding removes the staged file") {
   const test::TemporaryFolder folder;
   auto store = open_store(folder);
