@@ -88,6 +88,7 @@ class Agent {
   void later(const TaskId& id, Event event);
   void storage_failed(const Error& error, std::function<void()> again);
   [[nodiscard]] bool storage_broken(const Error& error);
+  void sync_storage();
   void tidy_storage();
   void tidy();
   void tidy_soon();

@@ -21,11 +21,8 @@ bool is_over(Phase phase) {
   return phase == Phase::absent || phase == Phase::finished;
 }
 
-// A result is offered only when a power cut cannot take it back. Every other step is repeated after one: the
-// coordinator sends the open task again to a device that says hello.
-store::Durability durability_of(Phase before, Phase after) {
-  const bool has_result = after == Phase::offering && before != Phase::uploading;
-  return has_result ? store::Durability::full : store::Durability::normal;
+bool has_new_result(Phase before, Phase after) {
+  return after == Phase::offering && before != Phase::uploading;
 }
 
 }  // namespace
@@ -55,10 +52,11 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
   if (!entry) {
     return;
   }
+  const Phase before = entry->state.phase;
   Step step = on_event(entry->state, event);
   if (step.next != entry->state || with) {
-    auto saved = storage_.transaction([&] { return persist(entry->state, step, with); },
-                                      durability_of(entry->state.phase, step.next.phase));
+    // What a power cut takes back is done again: the coordinator sends its open task to a device that says hello.
+    auto saved = storage_.transaction([&] { return persist(entry->state, step, with); }, store::Durability::normal);
     if (!saved) {
       std::function<void()> again = [this, id, event, with] { dispatch(id, event, with); };
       if (const auto* arrived = std::get_if<event::Arrived>(&event)) {
@@ -79,6 +77,9 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
   }
   for (const Action& action : step.actions) {
     carry_out(entry, action);
+  }
+  if (has_new_result(before, step.next.phase)) {
+    sync_storage();
   }
   remove_ended();
   state_changed_soon();
@@ -127,6 +128,14 @@ void Agent::later(const TaskId& id, Event event) {
 void Agent::tidy_storage() {
   if (auto done = storage_.checkpoint(); !done && !storage_broken(done.error())) {
     log::debug("storage", "{}", done.error().what);  // the write-ahead log only grows until the next time
+  }
+}
+
+// After the offer is on its way: the disk works while the coordinator answers. Nothing it says is looked at before this
+// returns, so the result is durable before anyone lets go of anything.
+void Agent::sync_storage() {
+  if (auto done = storage_.sync(); !done && !storage_broken(done.error())) {
+    log::warn("storage", "a result is not safe from a power cut yet: {}", done.error().what);
   }
 }
 

@@ -107,6 +107,8 @@ class Storage {
   [[nodiscard]] Result<std::optional<std::string>> meta(std::string_view key);
 
   [[nodiscard]] store::Database& database() { return db_; }
+  // Returns when everything so far is on the disk.
+  [[nodiscard]] Result<> sync() { return db_.sync(); }
   void release_memory() { db_.release_memory(); }
 
  private:
