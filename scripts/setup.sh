@@ -38,6 +38,9 @@ sqlite3: looks into databases in the tests
 iproute2: cuts links in the tests
 clang-format-19: formatting, for scripts/check
 clang-tidy-19: static analysis, for scripts/check
+shellcheck: static analysis of scripts, for scripts/check
+clang-19: compiler of the fuzz targets
+libclang-rt-19-dev: libFuzzer and sanitizers for them
 '
 
 wanted=$build_packages$check_packages

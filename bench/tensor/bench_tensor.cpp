@@ -93,7 +93,8 @@ void bench_codec(const std::vector<float>& base, double relative) {
 
 void bench_accumulator(const std::vector<float>& values) {
   const Layout layout = Layout::create({{"all", {static_cast<std::int64_t>(parameters)}, 0, 0}}).value();
-  Accumulator sum = Accumulator::create(layout, choose_scales(layout, from_memory(values)).value()).value();
+  const Accumulator empty = Accumulator::create(layout, choose_scales(layout, from_memory(values)).value()).value();
+  Accumulator sum = empty;
   const auto add_all = [&](std::uint32_t weight) {
     for (std::size_t at = 0; at < parameters; at += block_elements) {
       const std::size_t size = std::min<std::size_t>(block_elements, parameters - at);
@@ -103,7 +104,7 @@ void bench_accumulator(const std::vector<float>& values) {
   };
   report("accumulator add", median_seconds([&] { add_all(600); }));
   const double hundred = median_seconds([&] {
-    sum.reset();
+    sum = empty;
     for (std::uint32_t i = 1; i <= 100; ++i) {
       add_all(500 + i);
     }

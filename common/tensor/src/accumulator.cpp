@@ -158,10 +158,4 @@ Result<> Accumulator::mean(const FloatSink& out) const {
   return {};
 }
 
-void Accumulator::reset() {
-  std::ranges::fill(high_, 0);
-  std::ranges::fill(low_, 0U);
-  total_weight_ = 0;
-}
-
 }  // namespace flops::tensor

@@ -20,6 +20,7 @@
 #include "flops/core/error.hpp"
 #include "flops/tensor/layout.hpp"
 #include "flops/tensor/stream.hpp"
+#include "flops/tensor/zeroed_array.hpp"
 
 namespace flops::tensor {
 
@@ -62,7 +63,6 @@ class Accumulator {
   // The weighted mean, rounded once to float32 per element. bug when nothing was counted.
   [[nodiscard]] Result<> mean(const FloatSink& out) const;
 
-  void reset();
   [[nodiscard]] const Scales& scales() const { return scales_; }
   [[nodiscard]] std::uint64_t memory_bytes() const { return high_.size() * 8 + low_.size() * 4; }
 
@@ -70,8 +70,8 @@ class Accumulator {
   Accumulator(Layout layout, Scales scales);
   Layout layout_;
   Scales scales_;
-  std::vector<std::int64_t> high_;
-  std::vector<std::uint32_t> low_;
+  ZeroedArray<std::int64_t> high_;
+  ZeroedArray<std::uint32_t> low_;
   std::uint64_t total_weight_ = 0;
 };
 
