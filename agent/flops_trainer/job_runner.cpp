@@ -28,8 +28,10 @@ std::size_t descriptors_of(JobKind kind) {
 
 // The job's model with the agent's parameters in it.
 Result<models::Model> JobRunner::load_base(const Job& job, int parameters) {
-  const bool prepared = spare_ && spare_->info().name == job.model;
-  auto model = prepared ? Result<models::Model>(*std::move(spare_)) : models::Model::create(job.model, 0);
+  if (spare_ && spare_->info().name != job.model) {
+    spare_.reset();  // its memory first
+  }
+  auto model = spare_ ? Result<models::Model>(*std::move(spare_)) : models::Model::create(job.model, 0);
   spare_.reset();
   if (!model) {
     return model;
@@ -100,6 +102,7 @@ Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descript
 }
 
 Result<JobReport> JobRunner::init(const Job& job, int result) {
+  spare_.reset();
   const auto model = models::Model::create(job.model, job.seed);
   if (!model) {
     return fail(model.error());

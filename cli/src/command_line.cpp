@@ -15,7 +15,7 @@ namespace {
 constexpr const char* footer =
     "Exit codes: 0 done; 1 the operation failed; 2 wrong usage; 3 not found; 4 denied (401, 403, untrusted\n"
     "certificate); 5 coordinator unreachable or not ready; 6 the watched run failed or was stopped;\n"
-    "78 bad configuration; 130 interrupted.\n"
+    "78 bad configuration; 130 interrupted, 143 terminated.\n"
     "\n"
     "The coordinator is named by --coordinator, --ca and --token-file, or by coordinator, ca and token_file in\n"
     "flopsctl.toml: --config FILE, else $FLOPSCTL_CONFIG, else ~/.config/flops/flopsctl.toml. Flags win.";
@@ -102,7 +102,7 @@ void add_run_start(CLI::App& group, Line& line) {
   start->add_option("--min-available", run.min_available, "Devices that must be online to start (min-fit)")
       ->check(CLI::Range(1, 100'000));
   start->add_option("--fraction", run.fraction, "Share of the available devices that train (1.0)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(CLI::Range(1e-6, 1.0));
   start->add_option("--deadline", run.deadline, "Seconds until a round closes (600)")->check(CLI::Range(10, 604'800));
   add_training_options(*start, run);
   start->add_flag("--no-evaluate", run.no_evaluate, "Do not measure every aggregated model");

@@ -54,21 +54,24 @@ int main(int argc, char** argv) {
   bool print = false;
   app.add_option("-c,--config", file, "Configuration file (TOML)")->capture_default_str();
   app.add_flag("--check-config", check, "Read the configuration, say everything that is wrong with it, and exit");
-  app.add_flag("--print-config", print, "Print every setting with its default and exit");
+  app.add_flag("--print-config", print, "Print every setting with its value, the default without --config, and exit");
   app.set_version_flag("--version", std::string(flops::version));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (print) {
-    std::fputs(flops::coordinator::config_reference().c_str(), stdout);
-    return 0;
-  }
-  auto config = flops::coordinator::load_config(file);
+  // Printing needs no file, and shows the values of one that is named.
+  const bool defaults = print && app.count("--config") == 0;
+  auto config = defaults ? flops::Result<flops::coordinator::Config>(flops::coordinator::Config())
+                         : flops::coordinator::load_config(file);
   if (!config) {
     std::fprintf(stderr, "%s\n", config.error().what.c_str());
     return flops::exit_bad_configuration;
+  }
+  if (print) {
+    std::fputs(flops::coordinator::config_reference(*config).c_str(), stdout);
+    return 0;
   }
   if (check) {
     std::printf("%s: good\n", file.c_str());

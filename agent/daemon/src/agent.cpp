@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 
 #include "flops/agent_daemon/idx.hpp"
+#include "flops/core/io.hpp"
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 #include "flops/crypto/digest.hpp"

@@ -158,6 +158,7 @@ void Agent::on_task(const wire::Task& task) {
   }
   if (*finished) {
     log::debug("agent", "task {} is over and was sent again", id);
+    say("ack", wire::Ack{task.ref, wire::AckStatus::declined, "this task is over here"});
     return;
   }
   std::vector<const TaskState*> open;

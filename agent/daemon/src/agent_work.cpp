@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 
 #include "flops/core/clock.hpp"
+#include "flops/core/io.hpp"
 #include "flops/core/log.hpp"
 #include "memory.hpp"
 

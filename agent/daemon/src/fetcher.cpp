@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "flops/core/io.hpp"
 #include "flops/core/log.hpp"
 #include "flops/trainer/job.hpp"
 

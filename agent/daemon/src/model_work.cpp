@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "flops/core/io.hpp"
 #include "flops/crypto/digest.hpp"
 #include "flops/tensor/safetensors.hpp"
 #include "flops/tensor/stream.hpp"
@@ -82,37 +83,6 @@ Assembled failed(Error error, bool wrong_model = false) {
 }
 
 }  // namespace
-
-Result<> read_at(int fd, std::uint64_t offset, std::span<std::byte> into) {
-  while (!into.empty()) {
-    const ssize_t n = ::pread(fd, into.data(), into.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    if (n <= 0) {
-      return n < 0 ? Result<>(fail(errno_error(errno, "reading an anonymous file")))
-                   : Result<>(fail(ErrorKind::corrupt, "an anonymous file is too short"));
-    }
-    offset += static_cast<std::uint64_t>(n);
-    into = into.subspan(static_cast<std::size_t>(n));
-  }
-  return {};
-}
-
-Result<> write_at(int fd, std::uint64_t offset, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    if (n < 0) {
-      return fail(errno_error(errno, "writing an anonymous file"));
-    }
-    offset += static_cast<std::uint64_t>(n);
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-  }
-  return {};
-}
 
 Assembled assemble(const AssembleInput& input, const std::atomic<bool>& stop) {
   auto digest = digest_of_file(input.blob_file->get(), input.blob.size, stop);

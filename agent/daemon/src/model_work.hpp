@@ -19,10 +19,6 @@ namespace flops::agent {
 
 using SharedFd = std::shared_ptr<Fd>;
 
-// pread/pwrite of all bytes at a place in a file.
-[[nodiscard]] Result<> read_at(int fd, std::uint64_t offset, std::span<std::byte> into);
-[[nodiscard]] Result<> write_at(int fd, std::uint64_t offset, std::span<const std::byte> bytes);
-
 struct AssembleInput {
   tensor::Layout layout;
   Digest model;  // what must come out

@@ -12,6 +12,7 @@
 
 #include "file_io.hpp"
 #include "flops/core/file.hpp"
+#include "flops/core/io.hpp"
 #include "flops/crypto/digest.hpp"
 
 namespace flops::blob {

@@ -380,7 +380,10 @@ std::string ConfigSpec::reference() const {
         section = row_section;
         out += fmt::format("\n[{}]\n", section);
       }
-      out += fmt::format("# {}\n{}{} = {}\n", row.doc, row.presence == Presence::required ? "# (required) " : "",
+      // An empty path is no value: it stands there to be filled in.
+      const bool none = row.type == "path" && row.default_text == toml_text("");
+      const char* before = row.presence == Presence::required ? "# (required) " : none ? "# " : "";
+      out += fmt::format("# {}\n{}{} = {}\n", row.doc, before,
                          dot == std::string::npos ? row.key : row.key.substr(dot + 1), row.default_text);
     }
   }

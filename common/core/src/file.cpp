@@ -8,34 +8,9 @@
 #include <unistd.h>
 
 #include "flops/core/fd.hpp"
+#include "flops/core/io.hpp"
 
 namespace flops {
-namespace {
-
-Result<> write_all(int fd, std::string_view content, const std::filesystem::path& file) {
-  while (!content.empty()) {
-    const ssize_t n = ::write(fd, content.data(), content.size());
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    if (n < 0) {
-      return fail(errno_error(errno, fmt::format("writing {}", file.string())));
-    }
-    content.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return {};
-}
-
-Result<> sync_folder(const std::filesystem::path& folder) {
-  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid() || ::fsync(fd.get()) != 0) {
-    return fail(errno_error(errno, fmt::format("syncing folder {}", folder.string())));
-  }
-  return {};
-}
-
-}  // namespace
-
 Result<std::string> read_file(const std::filesystem::path& file, std::size_t limit) {
   const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) {
@@ -71,8 +46,8 @@ Result<> replace_file(const std::filesystem::path& file, std::string_view conten
   if (::fchmod(fd.get(), static_cast<mode_t>(mode)) != 0) {
     return fail(errno_error(errno, fmt::format("setting permissions of {}", temporary.string())));
   }
-  if (auto written = write_all(fd.get(), content, temporary); !written) {
-    return written;
+  if (auto written = write_all(fd.get(), std::as_bytes(std::span(content))); !written) {
+    return fail(written.error(), temporary.string());
   }
   if (::fsync(fd.get()) != 0) {
     return fail(errno_error(errno, fmt::format("syncing {}", temporary.string())));

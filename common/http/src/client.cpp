@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include <boost/beast/http.hpp>
 
 #include "flops/core/fd.hpp"
+#include "flops/core/io.hpp"
 #include "flops/core/version.hpp"
 #include "tls.hpp"
 
@@ -229,20 +231,6 @@ Result<std::string> Connection::read_text(std::uint64_t limit) {
   return std::move(parser.get().body());
 }
 
-Result<> write_all(int fd, std::string_view bytes, const std::string& file) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) {
-      continue;
-    }
-    if (written < 0) {
-      return fail(errno_error(errno, fmt::format("writing {}", file)));
-    }
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
-
 Result<> Connection::read_into(int fd, const std::string& file, std::uint64_t limit) {
   if (announces_more_than(limit)) {
     return fail(failure("downloading from", bhttp::error::body_limit, limit));
@@ -258,8 +246,9 @@ Result<> Connection::read_into(int fd, const std::string& file, std::uint64_t li
     if (error && error != bhttp::error::need_buffer) {
       return fail(failure("downloading from", error, limit));
     }
-    if (auto written = write_all(fd, std::string_view(piece).substr(0, piece.size() - body.size), file); !written) {
-      return written;
+    const auto got = std::as_bytes(std::span(piece)).first(piece.size() - body.size);
+    if (auto written = write_all(fd, got); !written) {
+      return fail(written.error(), file);
     }
   }
   return {};

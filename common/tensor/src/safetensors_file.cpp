@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "flops/core/io.hpp"
 #include "flops/crypto/digest.hpp"
 #include "flops/tensor/safetensors.hpp"
 #include "safetensors_header.hpp"
@@ -27,20 +28,6 @@ Result<> for_each_block(const Layout& layout, const FloatSource& values, const B
     if (auto taken = take(part); !taken) {
       return taken;
     }
-  }
-  return {};
-}
-
-Result<> write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    if (n < 0) {
-      return fail(errno_error(errno, "writing"));
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
   return {};
 }

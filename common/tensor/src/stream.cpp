@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <limits>
 
-#include <unistd.h>
+#include "flops/core/io.hpp"
 
 namespace flops::tensor {
 namespace {
@@ -16,25 +15,6 @@ static_assert(std::numeric_limits<float>::is_iec559 && sizeof(float) == 4);
 
 bool inside(std::uint64_t offset, std::size_t count, std::size_t size) {
   return offset <= size && count <= size - offset;
-}
-
-Result<> read_at(int fd, std::uint64_t position, std::span<std::byte> into) {
-  while (!into.empty()) {
-    const ssize_t n = ::pread(fd, into.data(), into.size(), static_cast<off_t>(position));
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    if (n < 0) {
-      return fail(errno_error(errno, fmt::format("reading at byte {}", position)));
-    }
-    if (n == 0) {
-      return fail(ErrorKind::corrupt, "the file ends at byte {}, where {} more bytes were expected", position,
-                  into.size());
-    }
-    position += static_cast<std::uint64_t>(n);
-    into = into.subspan(static_cast<std::size_t>(n));
-  }
-  return {};
 }
 
 }  // namespace

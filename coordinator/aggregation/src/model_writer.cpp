@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "flops/core/io.hpp"
+
 namespace flops::aggregation {
 
 static_assert(std::endian::native == std::endian::little, "values are written as they lie in memory");
@@ -48,17 +50,8 @@ Result<ModelWriter> ModelWriter::open(const ModelFolder& models, const tensor::L
 
 Result<> ModelWriter::write(std::span<const std::byte> bytes) {
   bytes_ += bytes.size();
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd_.get(), bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    if (n < 0) {
-      return fail(errno_error(errno, fmt::format("writing the model {}", temporary_.string())));
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-  }
-  return {};
+  auto written = write_all(fd_.get(), bytes);
+  return written ? written : fail(written.error(), fmt::format("writing the model {}", temporary_.string()));
 }
 
 Result<> ModelWriter::append(std::span<const float> values) {
@@ -85,9 +78,8 @@ Result<NewModel> ModelWriter::finish() {
     return fail(errno_error(errno, fmt::format("storing the model {}", file.string())));
   }
   temporary_.clear();
-  const Fd folder(::open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder.valid() || ::fsync(folder.get()) != 0) {
-    return fail(errno_error(errno, fmt::format("syncing {}", file.parent_path().string())));
+  if (auto synced = sync_folder(file.parent_path()); !synced) {
+    return fail(synced.error());
   }
   return NewModel{digest, bytes_};
 }

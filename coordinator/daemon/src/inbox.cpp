@@ -13,7 +13,7 @@ void Inbox::on_message(const mqtt::Message& message) {
   if (device == nullptr) {
     // Its certificate is from our CA, but the registry does not know it: an old backup was restored, perhaps.
     if (topic->what == wire::Topics::FromDevice::What::up) {
-      runs_.refuse(topic->device, "up/" + topic->kind, "unknown_device",
+      runs_.refuse(topic->device, ("up/" + topic->kind).substr(0, 64), "unknown_device",
                    "this device is not in the registry: enrol it again");
     }
     return;

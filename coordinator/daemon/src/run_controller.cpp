@@ -264,13 +264,9 @@ void RunController::new_model(std::int64_t round, const aggregation::NewModel& m
                                model.file_bytes,
                                unix_ms(parts_.clock.wall())};
   if (round > 0) {
-    auto contributions = parts_.registry.contributions(run.state.id, round);
     log_failure(parts_.registry.close_round(run.state.id, round, seconds.count(), row), "recording the model");
-    // The model is durable: the updates behind it are not needed any more.
-    for (const registry::ContributionRow& contribution :
-         contributions.value_or(std::vector<registry::ContributionRow>())) {
-      log_failure(parts_.updates.remove(contribution.blob), "removing a summed update");
-    }
+    discard_uploads();
+    sweep_due_ = true;
     log::info("runs", "{} round {}: model {} in {:.2f} s", run.state.id, round, model.digest.short_hex(),
               seconds.count());
   } else {
@@ -292,16 +288,22 @@ void RunController::perform(const rounds::RunOver&) {
     log_failure(parts_.registry.set_round_state(run.state.id, run.state.round, "done"), "recording the round");
   }
   publish_status();
-  for (auto& [task, upload] : run.uploads) {
+  discard_uploads();
+  drop_blobs();
+  sweep_due_ = true;
+  ++generation_;
+  active_.reset();
+  activate_next();
+}
+
+void RunController::discard_uploads() {
+  for (auto& [task, upload] : active_->uploads) {
     grants_.remove(task);
     if (upload.staging) {
       parts_.updates.discard(*std::move(upload.staging));
     }
   }
-  drop_blobs();
-  ++generation_;
-  active_.reset();
-  activate_next();
+  active_->uploads.clear();
 }
 
 void RunController::fleet_changed() {
@@ -311,6 +313,8 @@ void RunController::fleet_changed() {
 }
 
 void RunController::tick() {
+  log_failure(parts_.registry.sync(), "syncing the steps of the last second");
+  sweep_updates();
   if (!active_) {
     return;
   }

@@ -112,9 +112,11 @@ class RunController {
   void send_grants();
   void finish_upload(const TaskId& task);
   void ingest(const TaskId& task);
-  void drop_update(const Digest& blob);
   void ingested(const TaskId& task, Result<> outcome);
   void ingest_initial(const TaskId& task);
+  void discard_uploads();
+  void sum_again();
+  void sweep_updates();
   void reject(const DeviceId& device, const wire::ResultMessage& result, const std::string& reason);
   void receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob, wire::ReceiptStatus status,
                std::string_view reason = {});
@@ -125,6 +127,7 @@ class RunController {
   std::function<void()> changed_;
   std::unique_ptr<Active> active_;
   std::uint64_t generation_ = 0;  // of the active run and round: late answers of the worker are recognised
+  bool sweep_due_ = true;
   transfer::Grants grants_;
   RefusalCounts refusals_;
   std::pair<DeviceId, Digest> last_late_chunk_;

@@ -1,5 +1,6 @@
 // Updates: offered, granted, received, checked, summed, receipted.
 #include <algorithm>
+#include <iterator>
 #include <memory>
 
 #include "flops/core/log.hpp"
@@ -12,8 +13,13 @@ using rounds::Answer;
 using wire::ReceiptStatus;
 using wire::TaskKind;
 
+// The device lets go of everything: so what the receipt says is on the disk first. Without it the device offers again.
 void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob, ReceiptStatus status,
                             std::string_view reason) {
+  if (auto durable = parts_.registry.sync(); !durable) {
+    log::error("updates", "syncing what a receipt for {} says: {}", device, durable.error().what);
+    return;
+  }
   parts_.link.command(device, "receipt",
                       wire::encode(wire::Receipt{ref, blob, status, std::string(reason.substr(0, wire::max_reason))}));
 }
@@ -21,11 +27,12 @@ void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, co
 void RunController::reject(const DeviceId& device, const wire::ResultMessage& result, const std::string& reason) {
   ++refusals_["update"];
   log::warn("refused", "update of {} in round {}: {}", device, result.ref.round, reason);
-  receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, reason);
   if (active_ && active_->state.round > 0) {
     (void)parts_.registry.count_rejected(active_->state.id, active_->state.round);
   }
+  sweep_due_ = true;
   feed(rounds::TaskFailed{device, result.ref.task, fmt::format("update refused: {}", reason)});
+  receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, reason);
 }
 
 const rounds::Participant* RunController::open_participant(const DeviceId& device, const wire::TaskRef& ref) const {
@@ -46,14 +53,14 @@ void RunController::on_result(const DeviceId& device, const wire::ResultMessage&
   }
   const rounds::Participant participant = *open;
   if (!result.ok) {
-    receipt(device, result.ref, {}, ReceiptStatus::accepted);
     log::warn("runs", "{} failed its task of round {}: {}", device, result.ref.round, result.reason);
     feed(rounds::TaskFailed{device, result.ref.task, result.reason});
+    receipt(device, result.ref, {}, ReceiptStatus::accepted);
     return;
   }
   if (participant.kind == TaskKind::evaluate) {
-    receipt(device, result.ref, {}, ReceiptStatus::accepted);
     feed(rounds::Evaluated{device, result.ref.task});
+    receipt(device, result.ref, {}, ReceiptStatus::accepted);
     return;
   }
   tensor::Layout layout;
@@ -269,14 +276,6 @@ void RunController::ingest(const TaskId& task) {
       });
 }
 
-// The same bytes may be another device's update, that was accepted.
-void RunController::drop_update(const Digest& blob) {
-  auto accepted = parts_.registry.contributions(active_->state.id, active_->state.round);
-  if (accepted && std::ranges::find(*accepted, blob, &registry::ContributionRow::blob) == accepted->end()) {
-    (void)parts_.updates.remove(blob);
-  }
-}
-
 void RunController::ingested(const TaskId& task, Result<> outcome) {
   const Upload upload = std::move(active_->uploads.at(task));
   active_->uploads.erase(task);
@@ -286,9 +285,11 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
     const ErrorKind kind = outcome.error().kind;
     if (kind != ErrorKind::permanent && kind != ErrorKind::corrupt) {
       log::error("updates", "update of {}: {}", upload.device, outcome.error().what);
+      if (kind == ErrorKind::bug) {
+        sum_again();
+      }
       return;  // not its fault: it keeps the update and offers it again
     }
-    drop_update(result.update.sha256);
     reject(upload.device, result, outcome.error().what);
     return;
   }
@@ -308,12 +309,52 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
   if (Device* device = parts_.fleet.find(upload.device)) {
     device->models.insert(active_->state.model);  // it trained from it, so it holds it
   }
-  feed(rounds::Contributed{upload.device, task});  // the last one's starts the mean, while the disk works here
-  if (auto durable = parts_.registry.sync(); !durable) {
-    log::error("updates", "syncing the update of {}: {}", upload.device, durable.error().what);
-    return;  // no receipt: the device keeps the update and offers it again
+  if (!*added) {
+    log::error("updates", "the update of {} was in the sum already", upload.device);
+    sum_again();
   }
+  feed(rounds::Contributed{upload.device, task});  // the last one's starts the mean, while the disk works below
   receipt(upload.device, result.ref, result.update.sha256, *added ? ReceiptStatus::accepted : ReceiptStatus::duplicate);
+}
+
+// From the stored updates, because the sum cannot be trusted any more. Those that the worker has come after them.
+void RunController::sum_again() {
+  if (active_->state.phase != rounds::Phase::fitting) {
+    return;
+  }
+  perform(rounds::OpenRound{active_->state.round});
+  std::vector<TaskId> with_worker;
+  for (const auto& [task, upload] : active_->uploads) {
+    if (!upload.staging) {
+      with_worker.push_back(task);
+    }
+  }
+  std::ranges::for_each(with_worker, [this](const TaskId& task) { ingest(task); });
+}
+
+// Removes stored updates that nothing needs any more: of closed rounds, refused ones, what a crash left. Their order
+// with what replaced them on the disk is kept by syncing that first.
+void RunController::sweep_updates() {
+  if (!sweep_due_ || !parts_.registry.sync()) {
+    return;
+  }
+  std::set<Digest> needed;
+  if (active_) {
+    auto contributions = parts_.registry.contributions(active_->state.id, active_->state.round);
+    if (!contributions) {
+      return;
+    }
+    std::ranges::transform(*contributions, std::inserter(needed, needed.end()), &registry::ContributionRow::blob);
+    for (const auto& [task, upload] : active_->uploads) {
+      needed.insert(upload.result.update.sha256);
+    }
+  }
+  sweep_due_ = false;
+  for (const Digest& stored : parts_.updates.list()) {
+    if (auto removed = needed.contains(stored) ? Result<>() : parts_.updates.remove(stored); !removed) {
+      log::warn("updates", "{}", removed.error().what);
+    }
+  }
 }
 
 // The first model: made by one device, stored as it is.
@@ -328,7 +369,7 @@ void RunController::ingest_initial(const TaskId& task) {
         }
         const Upload upload = std::move(active_->uploads.at(task));
         active_->uploads.erase(task);
-        (void)parts_.updates.remove(upload.result.update.sha256);
+        sweep_due_ = true;
         if (!stored) {
           active_->layout.reset();
           reject(upload.device, upload.result, stored.error().what);
@@ -341,8 +382,8 @@ void RunController::ingest_initial(const TaskId& task) {
           return;
         }
         new_model(0, *stored, *active_->layout);
-        receipt(upload.device, upload.result.ref, upload.result.update.sha256, ReceiptStatus::accepted);
         feed(rounds::Initialised{upload.device, task, stored->digest});
+        receipt(upload.device, upload.result.ref, upload.result.update.sha256, ReceiptStatus::accepted);
       });
 }
 

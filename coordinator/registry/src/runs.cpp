@@ -52,11 +52,17 @@ std::optional<double> optional_number(const Row& row, int column) {
 
 // What a power cut takes back, the coordinator does again with the same outcome.
 Result<> Registry::step(const std::function<Result<>()>& body) {
+  unsynced_ = true;
   return database_.transaction(body, store::Durability::normal);
 }
 
 Result<> Registry::sync() {
-  return database_.sync();
+  if (!unsynced_) {
+    return {};
+  }
+  auto synced = database_.sync();
+  unsynced_ = !synced;
+  return synced;
 }
 
 Result<> Registry::bump(const RunId& run) {
@@ -83,7 +89,6 @@ Result<RunId> Registry::add_run(const rounds::RunSpec& spec) {
 }
 
 Result<> Registry::save_run(const rounds::RunState& state) {
-  const auto durability = rounds::is_over(state.phase) ? store::Durability::full : store::Durability::normal;
   const auto body = [&]() -> Result<> {
     const std::string model = hex_or_empty(state.model);
     auto saved = database_.run(
@@ -105,7 +110,7 @@ Result<> Registry::save_run(const rounds::RunState& state) {
     }
     return {};
   };
-  return database_.transaction(body, durability);
+  return rounds::is_over(state.phase) ? database_.transaction(body) : step(body);
 }
 
 Result<> Registry::write_participant(const rounds::RunState& state, const DeviceId& device,
@@ -288,7 +293,11 @@ Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, co
       return inserted;
     }
     added = database_.changes() == 1;
-    return bump(run);
+    // Together, so that after a crash it cannot be asked for again and counted twice.
+    auto answered =
+        database_.run("UPDATE participants SET answer = ? WHERE run = ? AND device = ? AND task = ?",
+                      {static_cast<int>(rounds::Answer::contributed), run.str(), row.device.str(), row.task.str()});
+    return answered ? bump(run) : answered;
   });
   if (!done) {
     return fail(done.error());

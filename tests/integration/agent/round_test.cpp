@@ -104,6 +104,9 @@ TEST_CASE("agent: from hello over initial parameters and two rounds to an evalua
   accept(fleet, evaluated);
   fleet.wait_for_state(idle, "idle after the evaluation");
   fleet.command("task", evaluation);
+  const auto again = fleet.next<wire::Ack>("ack");
+  CHECK(again.status == wire::AckStatus::declined);
+  CHECK(again.reason.find("over") != std::string::npos);
 
   const process::Exit exit = fleet.stop_agent(SIGTERM);
   CHECK_FALSE(exit.signalled);

@@ -10,18 +10,8 @@
 
 namespace flops::http::test {
 
-Folder::Folder()
-    : path_(std::filesystem::temp_directory_path() / ("flops-http-" + crypto::base64url(crypto::random_bytes(9)))) {
-  std::filesystem::create_directories(path_);
-}
-
-Folder::~Folder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::size_t Folder::entries() const {
-  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path_), {}));
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path()), {}));
 }
 
 Identity server_identity(const crypto::CertificateAuthority& ca, crypto::IssueRequest request) {

@@ -22,6 +22,7 @@
 #include "flops/crypto/certificate.hpp"
 #include "flops/http/client.hpp"
 #include "flops/http/server.hpp"
+#include "flops/test/temporary_folder.hpp"
 
 namespace flops::http::test {
 
@@ -38,17 +39,8 @@ inline bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-class Folder {
- public:
-  Folder();
-  ~Folder();
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+struct Folder : flops::test::TemporaryFolder {
   [[nodiscard]] std::size_t entries() const;
-
- private:
-  std::filesystem::path path_;
 };
 
 struct Identity {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "flops/aggregation/round_sum.hpp"
+#include "flops/test/temporary_folder.hpp"
 
 using namespace flops;
 using namespace flops::aggregation;
@@ -28,19 +29,16 @@ std::vector<float> random_values(unsigned seed, float around, const std::vector<
 }
 
 struct Fixture {
-  std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / ("flops-aggregation-" + std::to_string(::getpid()));
+  test::TemporaryFolder folder;
   tensor::Layout layout = tensor::Layout::create({{"a.weight", {1000, 100}, 0, 0}, {"a.bias", {50'000}, 0, 0}}).value();
-  ModelFolder models{folder};
+  ModelFolder models{folder.path()};
   std::vector<float> base = random_values(1, 0.1F);
   Digest base_digest;
 
   Fixture() {
-    std::filesystem::create_directories(folder);
     base_digest = tensor::model_digest(layout, tensor::from_memory(base)).value();
     REQUIRE(tensor::write_safetensors(models.path_of(base_digest), layout, {}, tensor::from_memory(base)).has_value());
   }
-  ~Fixture() { std::filesystem::remove_all(folder); }
 
   StoredUpdate update(const std::string& name, const std::vector<float>& values, bool complete = false) {
     const auto file = folder / name;
@@ -177,7 +175,8 @@ TEST_CASE("model: an initial one that is not finite or incomplete is refused, an
   Fixture fixture;
   auto values = fixture.base;
   values[5] = std::numeric_limits<float>::infinity();
-  const auto before = std::distance(std::filesystem::directory_iterator(fixture.folder), {});
+  const auto before = std::distance(std::filesystem::directory_iterator(fixture.folder.path()), {});
   CHECK_FALSE(store_initial_model(fixture.models, fixture.layout, fixture.update("bad", values, true)).has_value());
-  CHECK(std::distance(std::filesystem::directory_iterator(fixture.folder), {}) == before + 1);  // the update itself
+  CHECK(std::distance(std::filesystem::directory_iterator(fixture.folder.path()), {}) ==
+        before + 1);  // the update itself
 }

@@ -138,6 +138,12 @@ TEST_CASE("config: a required key that is missing is an error, and the reference
   REQUIRE_FALSE(parsed.has_value());
   CHECK(parsed.error().what == "x.toml: 'coordinator.url' is missing: address");
 
+  std::filesystem::path ca;
+  ConfigSpec optional("test");
+  optional.path("tls.ca", ca, "file");
+  CHECK(optional.reference().find("# ca = \"\"") != std::string::npos);
+  CHECK(optional.parse(optional.reference(), "x.toml").has_value());
+
   Settings settings;
   ConfigSpec all("test");
   bind(all, settings);

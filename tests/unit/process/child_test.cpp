@@ -15,6 +15,7 @@
 #include "flops/core/fd.hpp"
 #include "flops/core/file.hpp"
 #include "flops/process/child.hpp"
+#include "flops/test/temporary_folder.hpp"
 
 using namespace flops;
 using namespace std::chrono_literals;
@@ -32,8 +33,8 @@ struct Outcome {
 // Runs a shell script to its end, with its output in a file.
 Outcome run(const std::string& script, Command command = {}) {
   boost::asio::io_context loop;
-  const auto log = std::filesystem::temp_directory_path() / ("flops-child-" + std::to_string(::getpid()));
-  std::filesystem::remove(log);
+  const test::TemporaryFolder folder;
+  const auto log = folder / "log";
   command.program = "/bin/sh";
   command.arguments = {"-c", script};
   command.log_file = log;
@@ -42,7 +43,6 @@ Outcome run(const std::string& script, Command command = {}) {
   REQUIRE_MESSAGE(child.has_value(), child.error().what);
   loop.run_for(30s);
   outcome.output = read_file(log).value_or("");
-  std::filesystem::remove(log);
   return outcome;
 }
 
@@ -94,8 +94,8 @@ TEST_CASE("child: stop asks first, then kills") {
   std::optional<Exit> exit;
   Command command;
   command.program = "/bin/sh";
-  const auto ready = std::filesystem::temp_directory_path() / ("flops-ready-" + std::to_string(::getpid()));
-  std::filesystem::remove(ready);
+  const test::TemporaryFolder folder;
+  const auto ready = folder / "ready";
   const bool stubborn = [] {
     bool value = false;
     SUBCASE("a polite one") {
@@ -122,7 +122,6 @@ TEST_CASE("child: stop asks first, then kills") {
   CHECK(exit->signalled);
   CHECK(exit->code == (stubborn ? SIGKILL : SIGTERM));
   CHECK_FALSE((*child)->running());
-  std::filesystem::remove(ready);
 }
 
 TEST_CASE("child: it dies with its parent, however that ends") {

@@ -1,9 +1,8 @@
 #include <doctest/doctest.h>
 
-#include <unistd.h>
-
 #include "flops/crypto/digest.hpp"
 #include "flops/registry/registry.hpp"
+#include "flops/test/temporary_folder.hpp"
 
 using namespace flops;
 using namespace flops::registry;
@@ -12,14 +11,8 @@ using namespace std::chrono_literals;
 namespace {
 
 struct Fixture {
-  std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / ("flops-registry-" + std::to_string(::getpid()));
+  test::TemporaryFolder folder;
   FakeClock clock;
-  Fixture() {
-    std::filesystem::remove_all(folder);
-    std::filesystem::create_directories(folder);
-  }
-  ~Fixture() { std::filesystem::remove_all(folder); }
   Registry open() { return Registry::open(folder / "c.db", clock).value(); }
 };
 
@@ -96,6 +89,30 @@ TEST_CASE("registry: a run, its round and its participants survive closing the f
   CHECK(run->state.participants.at(device).answer == rounds::Answer::contributed);
   CHECK(run->revision >= 4);
   CHECK_FALSE(registry.run(RunId::parse("run-9").value()).value().has_value());
+}
+
+TEST_CASE("registry: with its contribution a participant has answered, whatever is recorded after that") {
+  Fixture fixture;
+  const TaskId task = TaskId::parse("t").value();
+  RunId run;
+  {
+    Registry registry = fixture.open();
+    run = registry.add_run(spec()).value();
+    rounds::RunState state = registry.run(run).value()->state;
+    state.phase = rounds::Phase::fitting;
+    state.round = 1;
+    state.participants[device] = {task, wire::TaskKind::train, rounds::Answer::none};
+    state.participants[DeviceId::parse("d-2").value()] = {TaskId::parse("u").value(), wire::TaskKind::train,
+                                                          rounds::Answer::none};
+    REQUIRE(registry.save_run(state));
+    REQUIRE(registry.open_round(run, 1));
+    CHECK(registry.add_contribution(run, 1, {device, task, crypto::sha256("u"), 1000, 30, 0.5, 2.0}).value());
+    REQUIRE(registry.sync());
+    REQUIRE(registry.sync());
+  }
+  const auto participants = fixture.open().run(run).value()->state.participants;
+  CHECK(participants.at(device).answer == rounds::Answer::contributed);
+  CHECK(participants.at(DeviceId::parse("d-2").value()).answer == rounds::Answer::none);
 }
 
 TEST_CASE("registry: a contribution counts once, and a round's figures are weighted by samples") {

@@ -10,12 +10,11 @@
 #include <string>
 #include <vector>
 
-#include <stdlib.h>
-
 #include <doctest/doctest.h>
 
 #include "flops/tensor/layout.hpp"
 #include "flops/tensor/stream.hpp"
+#include "flops/test/temporary_folder.hpp"
 
 namespace flops::tensor::testing {
 
@@ -72,23 +71,6 @@ inline Layout layout_of(std::vector<std::pair<std::string, std::vector<std::int6
   return *layout;
 }
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "flops-tensor-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
+using test::TemporaryFolder;
 
 }  // namespace flops::tensor::testing

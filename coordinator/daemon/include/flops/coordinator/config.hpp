@@ -46,6 +46,7 @@ struct Config {
 
 // permanent: everything that is wrong, with file and line.
 [[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
-[[nodiscard]] std::string config_reference();
+// Every setting with its meaning, as TOML with these values.
+[[nodiscard]] std::string config_reference(const Config& values);
 
 }  // namespace flops::coordinator

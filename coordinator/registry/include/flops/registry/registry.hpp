@@ -142,7 +142,7 @@ class Registry {
   [[nodiscard]] Result<> count_download(const RunId& run, std::int64_t round, std::uint64_t bytes);
   [[nodiscard]] Result<std::vector<RoundRow>> rounds_of(const RunId& run);
 
-  // False when this device already has one in this round: it counts once.
+  // False when this device already has one in this round: it counts once. Its participant has answered with it.
   [[nodiscard]] Result<bool> add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row);
   [[nodiscard]] Result<std::vector<ContributionRow>> contributions(const RunId& run, std::int64_t round);
   // Of one model on one device's test split; a repeated one replaces.
@@ -162,6 +162,7 @@ class Registry {
   [[nodiscard]] Result<> read_participants(rounds::RunState& state);
 
   store::Database database_;
+  bool unsynced_ = false;
   const Clock* clock_;
 };
 
