@@ -22,7 +22,7 @@ set -euo pipefail
 
 devices=5 rounds=5 partition=iid model=cnn-small epochs=1 seed=1
 base=${XDG_STATE_HOME:-${HOME:-/tmp}/.local/state}/flops-quickstart
-install=yes keep_running=no json_file= evaluate=()
+install=yes keep_running=no json_file='' evaluate=()
 
 usage() {
   [ $# -eq 0 ] || say "error: $*"

@@ -36,7 +36,8 @@ void bind(ConfigSpec& spec, Config& config) {
   spec.integer("limits.fleet_chunks", config.limits.fleet_chunks, 1, 65536,
                "Chunks of 256 KiB the whole fleet may have on their way");
   spec.integer("limits.device_chunks", config.limits.device_chunks, 1, 4096, "Chunks one device may have on their way");
-  spec.integer("limits.max_weight", config.limits.max_weight, 1, (1LL << 31U) - 1, "Training samples one update may claim");
+  spec.integer("limits.max_weight", config.limits.max_weight, 1, (1LL << 31U) - 1,
+               "Training samples one update may claim");
   spec.integer("limits.max_parameters", config.limits.max_parameters, 1, 1LL << 30U, "Size of the largest model");
   spec.duration("limits.upload_stall", config.limits.upload_stall, 1s, 1h,
                 "After this long without a chunk, an upload's grants go to others");
