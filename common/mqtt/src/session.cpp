@@ -4,6 +4,7 @@
 
 #include "paho_options.hpp"
 #include "reason.hpp"
+#include "send_at_once.hpp"
 
 namespace flops::mqtt {
 namespace {
@@ -137,6 +138,7 @@ void Session::break_off(std::chrono::milliseconds patience) {
 void Session::on_connected(void* session, MQTTAsync_successData5* data) {
   Session& self = *session_of(session);
   self.connected_ = true;
+  send_at_once(self.options_.port);
   self.mailbox_->put(Connected{self.attempt_, data->alt.connect.sessionPresent != 0});
 }
 

@@ -1,6 +1,9 @@
 #include <csignal>
 #include <cstdlib>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +28,28 @@ TEST_CASE("mqtt: nobody listens") {
     device.failures.clear();
     device.connect();
   }
+}
+
+TEST_CASE("mqtt: nothing waits in the socket for an acknowledgement") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Party device(loop, broker, "dev1");
+  device.connect();
+  int connections = 0;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sin_family != AF_INET ||
+        ntohs(peer.sin_port) != broker.port()) {
+      continue;
+    }
+    ++connections;
+    int at_once = 0;
+    size = sizeof at_once;
+    REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &at_once, &size) == 0);
+    CHECK(at_once != 0);
+  }
+  CHECK(connections == 1);
 }
 
 TEST_CASE("mqtt: a broker that does not answer is given up after the timeout, once") {
