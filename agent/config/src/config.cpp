@@ -66,6 +66,8 @@ void bind(ConfigSpec& spec, Draft& draft) {
                 "Longest silence on the link");
   spec.duration("mqtt.session_expiry", config.session_expiry, std::chrono::minutes(1), std::chrono::hours(24 * 30),
                 "How long the broker keeps commands for an absent device");
+  spec.duration("mqtt.answer_timeout", config.answer_timeout, std::chrono::seconds(1), std::chrono::hours(1),
+                "A result that hears nothing from the coordinator for so long is offered again");
   spec.text_map("labels", config.labels, "Free names and values that describe the device, e.g. site = \"hall-3\"");
   spec.tables(
       "dataset", [&draft](ConfigSpec& element) { bind_dataset(element, draft.datasets.emplace_back()); },

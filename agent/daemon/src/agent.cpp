@@ -48,6 +48,7 @@ Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity
       tick_timer_(loop),
       schedule_timer_(loop),
       tidy_timer_(loop),
+      answer_timer_(loop),
       stop_timer_(loop),
       trainer_(loop.get_executor(), trainer_options(config)),
       fetcher_(loop.get_executor(), fetcher_ports()),
@@ -99,6 +100,7 @@ Result<> Agent::start() {
   log::info("agent", "device {} of fleet {}, {} tasks taken up", identity_.device, identity_.fleet, entries_.size());
   link_->start();
   tick();
+  ask_again();
   schedule_soon();
   return {};
 }
@@ -112,6 +114,7 @@ void Agent::stop() {
   tick_timer_.cancel();
   schedule_timer_.cancel();
   tidy_timer_.cancel();
+  answer_timer_.cancel();
   fetcher_.stop_all();
   uploader_.link_down();
   wire::DeviceState goodbye = device_state();
@@ -295,7 +298,15 @@ Uploader::Ports Agent::uploader_ports() {
   Uploader::Ports ports;
   ports.read = [this](const TaskId& task, std::uint32_t n) { return storage_.read_update_chunk(task, n); };
   ports.send = [this](const Digest& blob, std::uint32_t n, std::string bytes, mqtt::Done done) {
-    link_->publish(link_->topics().device_chunk(identity_.device, blob, n), std::move(bytes), {}, std::move(done));
+    link_->publish(link_->topics().device_chunk(identity_.device, blob, n), std::move(bytes), {},
+                   [this, blob, done = std::move(done)](const Result<>& outcome) {
+                     for (const EntryPtr& entry : entries_) {
+                       if (entry->state.result && entry->state.result->update.sha256 == blob) {
+                         entry->last_exchange = std::chrono::steady_clock::now();  // a slow link is not silence
+                       }
+                     }
+                     done(outcome);
+                   });
   };
   return ports;
 }

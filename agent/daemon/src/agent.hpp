@@ -61,6 +61,7 @@ class Agent {
     TaskState state;
     std::shared_ptr<Work> work = std::make_shared<Work>();
     std::chrono::steady_clock::time_point not_before{};  // a failed attempt waits
+    std::chrono::steady_clock::time_point last_exchange{};
     [[nodiscard]] const TaskId& id() const { return state.task.ref.task; }
   };
   using EntryPtr = std::shared_ptr<Entry>;
@@ -88,6 +89,7 @@ class Agent {
   void later(const TaskId& id, Event event);
   void storage_failed(const Error& error, std::function<void()> again);
   [[nodiscard]] bool storage_broken(const Error& error);
+  void ask_again();
   void sync_storage();
   void tidy_storage();
   void tidy();
@@ -154,6 +156,7 @@ class Agent {
   boost::asio::steady_timer tick_timer_;
   boost::asio::steady_timer schedule_timer_;
   boost::asio::steady_timer tidy_timer_;
+  boost::asio::steady_timer answer_timer_;
   boost::asio::steady_timer stop_timer_;
   trainer::ProcessTrainer trainer_;
   Fetcher fetcher_;

@@ -52,6 +52,7 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
   if (!entry) {
     return;
   }
+  entry->last_exchange = std::chrono::steady_clock::now();
   const Phase before = entry->state.phase;
   Step step = on_event(entry->state, event);
   if (step.next != entry->state || with) {
@@ -137,6 +138,25 @@ void Agent::sync_storage() {
   if (auto done = storage_.sync(); !done && !storage_broken(done.error())) {
     log::warn("storage", "a result is not safe from a power cut yet: {}", done.error().what);
   }
+}
+
+// An answer or a grant may be lost although the link is up, e.g. because the coordinator's disk was full.
+void Agent::ask_again() {
+  const auto silent_since = std::chrono::steady_clock::now() - config_.answer_timeout;
+  const bool answers = link_->up() && coordinator_ && coordinator_->online;
+  for (const EntryPtr& entry : std::vector(answers ? entries_ : std::vector<EntryPtr>())) {
+    const bool waits = entry->state.phase == Phase::offering || entry->state.phase == Phase::uploading;
+    if (waits && entry->last_exchange < silent_since) {
+      log::info("agent", "task {}: no answer to its result; it is offered again", entry->id());
+      dispatch(entry->id(), event::Connected{});
+    }
+  }
+  answer_timer_.expires_after(config_.answer_timeout / 2);
+  answer_timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled && !stopping_) {
+      ask_again();
+    }
+  });
 }
 
 // A little later: syncing and copying the log takes a moment, and the next task may be on its way.

@@ -108,6 +108,8 @@ folder = "state"
 [trainer]
 program = "{}"
 nice = 0
+[mqtt]
+answer_timeout = "2s"
 [labels]
 site = "hall-3"
 [[dataset]]

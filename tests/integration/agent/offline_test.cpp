@@ -49,6 +49,23 @@ TEST_CASE("agent: killed while it waits for a grant, it offers the same update a
   CHECK(decode_update(bytes, &base) == fake_trained(base, 1));
 }
 
+TEST_CASE("agent: a result that hears nothing is offered again while the coordinator is there, and only then") {
+  Fleet fleet;
+  fleet.start_agent();
+  (void)fleet.next<wire::Hello>("hello");
+  give_task(fleet);
+  const auto offered = fleet.next<wire::ResultMessage>("result");
+  wire::CoordinatorStatus status;
+  status.online = true;
+  fleet.publish(fleet.topics().status(), wire::encode(status), true);
+  CHECK(fleet.next<wire::ResultMessage>("result") == offered);
+  CHECK(fleet.next<wire::ResultMessage>("result") == offered);
+  fleet.command("grant", wire::Grant{offered.ref, offered.update.sha256, {{0, 1000}}});
+  (void)fleet.receive_update(offered.update);
+  // The receipt is lost.
+  CHECK(fleet.next<wire::ResultMessage>("result") == offered);
+}
+
 TEST_CASE("agent: killed in training, it trains again from the stored model and ends in the same update") {
   Fleet fleet;
   fleet.start_agent();

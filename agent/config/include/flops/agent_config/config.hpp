@@ -27,6 +27,7 @@ struct Config {
 
   std::chrono::milliseconds keep_alive{30'000};
   std::chrono::milliseconds session_expiry{std::chrono::hours(24 * 7)};
+  std::chrono::milliseconds answer_timeout{std::chrono::minutes(2)};
 
   std::map<std::string, std::string> labels;
   std::vector<trainer::DatasetFiles> datasets;

@@ -24,7 +24,7 @@
 
 namespace flops::trainer {
 
-inline constexpr std::size_t max_packet = 64U * 1024U;
+inline constexpr std::size_t max_packet = std::size_t{64} * 1024U;
 
 enum class JobKind {
   init,      // make the model's initial parameters from the seed

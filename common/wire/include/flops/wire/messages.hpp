@@ -19,7 +19,7 @@
 
 namespace flops::wire {
 
-inline constexpr std::size_t max_message = 64U * 1024U;
+inline constexpr std::size_t max_message = std::size_t{64} * 1024U;
 inline constexpr std::size_t max_reason = 512;
 
 // A blob on the wire: cut into chunks of 256 KiB (blob::chunk_size).
