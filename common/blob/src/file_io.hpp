@@ -10,7 +10,7 @@
 namespace flops::blob {
 
 // Bytes a read or write at once while hashing.
-inline constexpr std::size_t io_block = 128U * 1024U;
+inline constexpr std::size_t io_block = std::size_t{128} * 1024U;
 
 [[nodiscard]] Result<std::uint64_t> file_size(int fd);
 // SHA-256 of the first `size` bytes.

@@ -347,6 +347,7 @@ Result<> ConfigSpec::parse(std::string_view text, const std::string& name) {
   }
   std::ranges::stable_sort(reading.issues, {}, &std::pair<std::size_t, std::string>::first);
   std::vector<std::string> lines;
+  lines.reserve(reading.issues.size());
   for (const auto& [line, message] : reading.issues) {
     lines.push_back(line == 0 ? fmt::format("{}: {}", name, message) : fmt::format("{}:{}: {}", name, line, message));
   }

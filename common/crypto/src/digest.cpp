@@ -14,11 +14,11 @@ namespace {
 
 constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-constexpr std::array<std::int8_t, 256> make_reverse_alphabet() {
-  std::array<std::int8_t, 256> table{};
+constexpr std::array<std::int16_t, 256> make_reverse_alphabet() {
+  std::array<std::int16_t, 256> table{};
   table.fill(-1);
   for (std::size_t i = 0; i < kAlphabet.size(); ++i) {
-    table[static_cast<unsigned char>(kAlphabet[i])] = static_cast<std::int8_t>(i);
+    table[static_cast<unsigned char>(kAlphabet[i])] = static_cast<std::int16_t>(i);
   }
   return table;
 }
@@ -72,7 +72,7 @@ Digest sha256(std::string_view text) {
 
 std::string random_bytes(std::size_t count) {
   std::string bytes(count, '\0');
-  auto* out = static_cast<unsigned char*>(static_cast<void*>(bytes.data()));
+  auto* out = reinterpret_cast<unsigned char*>(bytes.data());
   require(count == 0 || RAND_bytes_ex(nullptr, out, count, 0) == 1);
   return bytes;
 }

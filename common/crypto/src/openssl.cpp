@@ -55,7 +55,7 @@ Result<NamePtr> name_from_common_name(std::string_view common_name) {
   }
   NamePtr name(X509_NAME_new());
   const std::string text(common_name);
-  const auto* bytes = static_cast<const unsigned char*>(static_cast<const void*>(text.data()));
+  const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
   if (!name || X509_NAME_add_entry_by_NID(name.get(), NID_commonName, MBSTRING_UTF8, bytes,
                                           static_cast<int>(text.size()), -1, 0) != 1) {
     return openssl_failure(ErrorKind::permanent, "making the name of a certificate");

@@ -11,6 +11,7 @@
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
 
+#include "flops/core/log.hpp"
 #include "target.hpp"
 
 namespace flops::http {
@@ -351,8 +352,9 @@ void open_session(tcp::socket socket, asio::ssl::context& tls, std::shared_ptr<S
   socket.set_option(tcp::no_delay(true), ignored);
   try {
     std::make_shared<BeastSession>(std::move(socket), tls, std::move(shared), peer.address().to_string())->start();
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
     // No memory for one more connection: it closes, the server goes on.
+    log::debug("http", "a connection is closed: {}", error.what());
   }
 }
 

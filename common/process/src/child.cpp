@@ -71,8 +71,9 @@ Result<Prepared> prepare(const Command& command) {
     prepared.environment.emplace_back(*entry);
   }
   for (const auto& [name, value] : command.environment) {
-    std::erase_if(prepared.environment, [&](const std::string& entry) { return entry.starts_with(name + "="); });
-    prepared.environment.push_back(name + "=" + value);
+    const std::string start = name + "=";
+    std::erase_if(prepared.environment, [&](const std::string& entry) { return entry.starts_with(start); });
+    prepared.environment.push_back(start + value);
   }
   for (std::string& entry : prepared.environment) {
     prepared.envp.push_back(entry.data());

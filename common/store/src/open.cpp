@@ -89,7 +89,7 @@ Result<> connect(Database::State& state, const OpenOptions& options) {
 }  // namespace
 
 Result<Database> Database::open(const std::filesystem::path& file, std::span<const std::string_view> migrations,
-                                OpenOptions options) {
+                                const OpenOptions& options) {
   const auto context = [&] { return fmt::format("database {}", file.string()); };
   auto state = std::make_unique<State>();
   State& raw = *state;

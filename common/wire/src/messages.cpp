@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t any = std::numeric_limits<std::int64_t>::max();
 constexpr double huge = 1e300;
-constexpr std::size_t max_layout = 48U * 1024U;
+constexpr std::size_t max_layout = std::size_t{48} * 1024U;
 
 template <class V>
 void reference(V& v, TaskRef& ref) {

@@ -15,7 +15,7 @@ using registry::Registry;
 
 namespace {
 
-constexpr std::size_t max_enrolment_body = 16U * 1024U;
+constexpr std::size_t max_enrolment_body = std::size_t{16} * 1024U;
 
 Result<json::object> parse_body(const std::string& body) {
   json::parse_options options;

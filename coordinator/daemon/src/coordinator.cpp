@@ -1,5 +1,6 @@
 #include "flops/coordinator/coordinator.hpp"
 
+#include <charconv>
 #include <optional>
 
 #include <pwd.h>
@@ -34,7 +35,7 @@ std::string user_name() {
 
 class Running final : public Coordinator {
  public:
-  Running(boost::asio::any_io_executor loop, Config config, FleetId fleet, Fd lock, registry::Registry registry,
+  Running(boost::asio::any_io_executor loop, Config config, const FleetId& fleet, Fd lock, registry::Registry registry,
           blob::FileStore updates, blob::FileStore downloads, Credentials credentials)
       : loop_(loop),
         config_(std::move(config)),
@@ -105,7 +106,12 @@ Result<std::uint16_t> Running::lasting_port(std::string_view key, std::int64_t w
     return fail(stored.error());
   }
   if (*stored) {
-    return static_cast<std::uint16_t>(std::atoi((*stored)->c_str()));
+    std::uint16_t port = 0;
+    const std::string& text = **stored;
+    if (std::from_chars(text.data(), text.data() + text.size(), port).ec != std::errc() || port == 0) {
+      return fail(ErrorKind::corrupt, "the stored {} is '{}'", key, text.substr(0, 32));
+    }
+    return port;
   }
   auto port = broker::free_port(address);
   if (port) {

@@ -46,14 +46,6 @@ void Publisher::republish() {
   pump();
 }
 
-std::vector<Digest> Publisher::published() const {
-  std::vector<Digest> blobs;
-  for (const auto& [blob, bytes] : blobs_held_) {
-    blobs.push_back(blob);
-  }
-  return blobs;
-}
-
 void Publisher::pump() {
   while (in_flight_ < window && !queue_.empty() && link_.ready()) {
     const Chunk chunk = queue_.front();

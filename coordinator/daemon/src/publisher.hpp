@@ -22,7 +22,6 @@ class Publisher {
   void remove(const Digest& blob);
   // After a connect: the broker may have lost everything.
   void republish();
-  [[nodiscard]] std::vector<Digest> published() const;
 
  private:
   struct Chunk {

@@ -85,7 +85,8 @@ class Database {
   // migrations[i] brings version i to i + 1 (PRAGMA user_version), each in a transaction of its own. A database
   // newer than the program is `permanent`; a file that is no database is `corrupt`.
   [[nodiscard]] static Result<Database> open(const std::filesystem::path& file,
-                                             std::span<const std::string_view> migrations, OpenOptions options = {});
+                                             std::span<const std::string_view> migrations,
+                                             const OpenOptions& options = {});
   Database(Database&&) noexcept;
   Database& operator=(Database&&) noexcept;
   ~Database();
