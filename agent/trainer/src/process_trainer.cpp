@@ -161,8 +161,8 @@ Result<> ProcessTrainer::State::spawn() {
     return fail(child.error(), "starting the trainer");
   }
   log::debug("trainer", "worker {} started", (*child)->pid());
-  worker = std::make_unique<Worker>(id, std::move(*child),
-                                    boost::asio::posix::stream_descriptor(loop, ours.release()), 0);
+  worker =
+      std::make_unique<Worker>(id, std::move(*child), boost::asio::posix::stream_descriptor(loop, ours.release()), 0);
   watch();
   return {};
 }
