@@ -37,7 +37,7 @@ int run(const flops::coordinator::Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Few arenas: an idle coordinator stays small.
+  // Few arenas: an idle coordinator stays small. What a round frees it needs again at once, so a few MiB are kept.
   ::mallopt(M_ARENA_MAX, 2);
   ::mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
   ::mallopt(M_MMAP_THRESHOLD, 1024 * 1024);

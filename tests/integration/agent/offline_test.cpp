@@ -49,7 +49,7 @@ TEST_CASE("agent: killed while it waits for a grant, it offers the same update a
   CHECK(decode_update(bytes, &base) == fake_trained(base, 1));
 }
 
-TEST_CASE("agent: a result that hears nothing is offered again while the coordinator is there, and only then") {
+TEST_CASE("agent: a result that hears nothing is offered again while the coordinator is there") {
   Fleet fleet;
   fleet.start_agent();
   (void)fleet.next<wire::Hello>("hello");
