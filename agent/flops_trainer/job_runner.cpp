@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "checkpoint_memory.hpp"
 #include "flops/core/clock.hpp"
+#include "flops/core/log.hpp"
 #include "flops/models/training.hpp"
 #include "mapping.hpp"
 
@@ -21,8 +23,57 @@ double seconds_since(SteadyTime start) {
 }
 
 std::size_t descriptors_of(JobKind kind) {
-  return kind == JobKind::train ? 2 : 1;
+  return kind == JobKind::train ? 3 : 1;
 }
+
+Result<> stop_for_now() {
+  return fail(ErrorKind::cancelled, "the job was suspended");
+}
+
+// Decides at every batch whether to write a checkpoint.
+class Checkpoints {
+ public:
+  Checkpoints(const Job& job, CheckpointMemory& memory, JobObserver& observer)
+      : policy_(job.checkpoints), memory_(memory), observer_(observer) {}
+
+  void start_at(std::uint64_t done) { last_ = done; }
+
+  Result<> on_batch(std::uint64_t done, std::uint64_t total, const models::Snapshot& snapshot) {
+    if (auto go_on = observer_.progress("training", done, total); !go_on || done == total) {
+      return go_on;
+    }
+    if (observer_.suspended()) {
+      // The agent reads the last one at most: the other place is free even if it has not answered.
+      auto written = done > last_ && observer_.unanswered() <= 1 ? write(done, total, snapshot) : Result<>();
+      return written ? stop_for_now() : written;
+    }
+    return due(done) && observer_.unanswered() == 0 ? write(done, total, snapshot) : Result<>();
+  }
+
+ private:
+  [[nodiscard]] bool due(std::uint64_t done) const {
+    const bool by_batches = policy_.batches > 0 && done - last_ >= static_cast<std::uint64_t>(policy_.batches);
+    const bool by_time = policy_.seconds > 0 && done > last_ && seconds_since(last_at_) >= policy_.seconds;
+    return by_batches || by_time;
+  }
+
+  Result<> write(std::uint64_t done, std::uint64_t total, const models::Snapshot& snapshot) {
+    const auto place = memory_.write(snapshot);
+    if (!place) {
+      return fail(place.error(), "writing a checkpoint");
+    }
+    last_ = done;
+    last_at_ = SystemClock().steady();
+    observer_.checkpointed({*place, done, total});
+    return {};
+  }
+
+  const trainer::CheckpointPolicy policy_;
+  CheckpointMemory& memory_;
+  JobObserver& observer_;
+  std::uint64_t last_ = 0;  // batches at the last one
+  SteadyTime last_at_ = SystemClock().steady();
+};
 
 }  // namespace
 
@@ -74,6 +125,9 @@ Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descript
   if (auto go_on = observer.progress("loading", 0, 0); !go_on) {
     return fail(go_on.error());
   }
+  if (observer.suspended()) {
+    return fail(stop_for_now().error());
+  }
   auto model = load_base(job, descriptors[0].get());
   if (!model) {
     return fail(model.error());
@@ -91,7 +145,7 @@ Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descript
     if (evaluation) {
       observer.evaluated(*evaluation);
     }
-    auto trained = train(*model, job, descriptors[1].get(), observer);
+    auto trained = train(*model, job, descriptors[1].get(), descriptors[2].get(), observer);
     if (!trained) {
       return trained;
     }
@@ -128,16 +182,19 @@ Result<trainer::Evaluation> JobRunner::evaluate(models::Model& model, const Job&
     return fail(split.error(), fmt::format("test split of '{}'", job.dataset.tag));
   }
   const SteadyTime start = SystemClock().steady();
-  const auto outcome = models::evaluate(
-      model, **split, job.training.loss, job.evaluate_batch,
-      [&](std::uint64_t done, std::uint64_t total) { return observer.progress("evaluating", done, total); });
+  const auto outcome = models::evaluate(model, **split, job.training.loss, job.evaluate_batch,
+                                        [&](std::uint64_t done, std::uint64_t total) {
+                                          auto go_on = observer.progress("evaluating", done, total);
+                                          return go_on && observer.suspended() ? stop_for_now() : go_on;
+                                        });
   if (!outcome) {
     return fail(outcome.error());
   }
   return trainer::Evaluation{outcome->loss, outcome->accuracy, outcome->samples, seconds_since(start)};
 }
 
-Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int result, JobObserver& observer) {
+Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int result, int checkpoint,
+                                   JobObserver& observer) {
   // Mapped first: a result that does not fit is known before an hour of work.
   const auto mapping = Mapping::open(result, model.layout().parameters(), Mapping::Access::write);
   if (!mapping) {
@@ -150,21 +207,38 @@ Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int res
   const trainer::Training& wanted = job.training;
   const models::TrainingPlan plan{wanted.epochs,   wanted.batch,        wanted.optimizer, wanted.learning_rate,
                                   wanted.momentum, wanted.weight_decay, wanted.loss};
-  const SteadyTime start = SystemClock().steady();
-  const auto outcome = models::train(model, **split, plan, job.seed, [&](std::uint64_t done, std::uint64_t total) {
-    return observer.progress("training", done, total);
-  });
+  CheckpointMemory memory(checkpoint, job.resume);
+  Checkpoints checkpoints(job, memory, observer);
+  const auto run = [&](std::span<const std::byte> resume) {
+    bool first = true;
+    return models::train(
+        model, **split, plan, job.seed,
+        [&](std::uint64_t done, std::uint64_t total, const models::Snapshot& snapshot) {
+          if (std::exchange(first, false)) {
+            checkpoints.start_at(done);
+          }
+          return checkpoints.on_batch(done, total, snapshot);
+        },
+        resume);
+  };
+  const auto resume = job.resume ? memory.read(*job.resume, model.layout().parameters())
+                                 : Result<std::vector<std::byte>>(std::vector<std::byte>());
+  auto outcome = resume ? run(*resume) : Result<models::TrainingOutcome>(fail(resume.error()));
+  if (!outcome && outcome.error().kind == ErrorKind::corrupt && job.resume) {
+    log::warn("worker", "training begins again: {}", outcome.error().what);
+    outcome = run({});
+  }
   if (!outcome) {
     return fail(outcome.error());
   }
-  const double seconds = seconds_since(start);
   if (auto stored = model.store(mapping->values()); !stored) {
     return fail(stored.error());
   }
   JobReport report;
   report.samples = outcome->samples;
   report.train_loss = outcome->loss;
-  report.train_seconds = seconds;
+  report.train_seconds = outcome->seconds;
+  report.resumed_at = outcome->resumed_at;
   return report;
 }
 

@@ -21,6 +21,11 @@ class JobObserver {
   // Before every batch. An error (cancelled) ends the job.
   virtual Result<> progress(std::string_view phase, std::uint64_t done, std::uint64_t total) = 0;
   virtual void evaluated(const trainer::Evaluation& evaluation) = 0;
+  virtual void checkpointed(const trainer::CheckpointNote& note) = 0;
+  // As of the last progress: the agent wants the job to end for now.
+  [[nodiscard]] virtual bool suspended() const = 0;
+  // As of the last progress: checkpoints that the agent has not answered.
+  [[nodiscard]] virtual int unanswered() const = 0;
 };
 
 class JobRunner {
@@ -36,7 +41,7 @@ class JobRunner {
   [[nodiscard]] Result<trainer::Evaluation> evaluate(models::Model& model, const trainer::Job& job,
                                                      JobObserver& observer);
   [[nodiscard]] Result<trainer::JobReport> train(models::Model& model, const trainer::Job& job, int result,
-                                                 JobObserver& observer);
+                                                 int checkpoint, JobObserver& observer);
   models::SplitCache splits_;
   std::string last_model_;
   std::optional<models::Model> spare_;  // as it was made, never used

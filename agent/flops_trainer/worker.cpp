@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <optional>
 #include <utility>
 
 #include <malloc.h>
@@ -60,28 +61,54 @@ class Line final : public JobObserver {
     (void)trainer::send_packet(socket_, trainer::to_json(answer));
   }
 
+  void checkpointed(const trainer::CheckpointNote& note) override {
+    ++unanswered_;
+    trainer::Answer answer;
+    answer.checkpoint = note;
+    (void)trainer::send_packet(socket_, trainer::to_json(answer));
+  }
+
+  [[nodiscard]] bool suspended() const override { return suspended_; }
+  [[nodiscard]] int unanswered() const override { return unanswered_; }
+
  private:
+  // Everything that has come since the last batch.
   Result<> listen() {
-    const auto ready = readable(socket_, std::chrono::milliseconds(0));
-    if (!ready) {
-      return fail(ready.error());
+    for (;;) {
+      const auto ready = readable(socket_, std::chrono::milliseconds(0));
+      if (!ready) {
+        return fail(ready.error());
+      }
+      if (!*ready) {
+        return {};
+      }
+      const auto packet = trainer::receive_packet(socket_);
+      if (!packet) {
+        return fail(packet.error());
+      }
+      if (auto done = obey(trainer::parse_control(packet->text)); !done) {
+        return done;
+      }
     }
-    if (!*ready) {
-      return {};
+  }
+
+  Result<> obey(std::optional<trainer::Control> control) {
+    if (!control) {
+      return fail(ErrorKind::bug, "the agent sent something other than a control while a job was running");
     }
-    const auto packet = trainer::receive_packet(socket_);
-    if (!packet) {
-      return fail(packet.error());
+    switch (*control) {
+      case trainer::Control::cancel: return fail(ErrorKind::cancelled, "the job was cancelled");
+      case trainer::Control::suspend: suspended_ = true; break;
+      case trainer::Control::kept: unanswered_ = std::max(0, unanswered_ - 1); break;
     }
-    if (trainer::is_cancel(packet->text)) {
-      return fail(ErrorKind::cancelled, "the job was cancelled");
-    }
-    return fail(ErrorKind::bug, "the agent sent something other than a cancel while a job was running");
+    return {};
   }
 
   int socket_;
   SteadyTime last_{};
   bool said_once_ = false;
+  bool suspended_ = false;
+  int unanswered_ = 0;
 };
 
 trainer::Answer answer_to(const trainer::Packet& packet, JobRunner& runner, int socket) {
@@ -108,7 +135,7 @@ Result<> one_job(JobRunner& runner, int socket) {
   if (!packet) {
     return fail(packet.error());
   }
-  if (trainer::is_cancel(packet->text)) {
+  if (trainer::parse_control(packet->text)) {
     return {};  // it crossed with the end of its job
   }
   auto sent = trainer::send_packet(socket, trainer::to_json(answer_to(*packet, runner, socket)));

@@ -15,7 +15,10 @@
 #include <torch/optim/sgd.h>
 #include <torch/utils.h>
 
+#include "flops/core/clock.hpp"
+#include "flops/crypto/digest.hpp"
 #include "parts.hpp"
+#include "progress.hpp"
 
 namespace flops::models {
 namespace {
@@ -149,30 +152,92 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const TrainingPlan& plan
       torch::optim::SGDOptions(plan.learning_rate).momentum(plan.momentum).weight_decay(plan.weight_decay));
 }
 
-// Mean loss of one epoch.
-Result<double> train_epoch(Net& net, torch::optim::Optimizer& optimizer, const TrainingPlan& plan, Batcher& batcher,
-                           std::span<const std::uint32_t> order, std::uint64_t epoch, const OnBatch& on_batch) {
-  const std::uint64_t batches = batcher.batches();
-  double sum = 0;
-  for (std::uint64_t n = 0; n < batches; ++n) {
-    if (auto go_on = on_batch(epoch * batches + n, static_cast<std::uint64_t>(plan.epochs) * batches); !go_on) {
+// Everything that determines what a training ends in, beside the base model and the samples' values.
+Digest job_digest(const tensor::Layout& layout, const Split& split, const TrainingPlan& plan, std::uint64_t seed) {
+  return crypto::sha256(fmt::format("{}/{}/{}/{}/{}/{}/{}/{}/{}/{}", layout.id().hex(), split.count, plan.epochs,
+                                    plan.batch, plan.optimizer, plan.learning_rate, plan.momentum, plan.weight_decay,
+                                    plan.loss, seed));
+}
+
+// One training, from its start or from a checkpoint.
+class Training {
+ public:
+  Training(Model& model, const Split& split, const TrainingPlan& plan, std::uint64_t seed)
+      : net_(*model.parts().net),
+        split_(split),
+        plan_(plan),
+        seed_(seed),
+        optimizer_(make_optimizer(plan, net_)),
+        batcher_(split, plan.batch),
+        total_(static_cast<std::uint64_t>(plan.epochs) * batcher_.batches()),
+        job_(job_digest(model.layout(), split, plan, seed)),
+        snapshot_(model.parts(), *optimizer_, job_, position_) {}
+
+  Result<> resume(std::span<const std::byte> checkpoint) {
+    auto position = snapshot_.restore(checkpoint, total_);
+    if (!position) {
+      return fail(position.error());
+    }
+    position_ = *position;
+    return {};
+  }
+
+  Result<TrainingOutcome> run(const OnTrainingBatch& on_batch) {
+    const double before = position_.seconds;
+    const SteadyTime start = SystemClock().steady();
+    TrainingOutcome outcome{split_.count, 0, 0, position_.done};
+    std::vector<std::uint32_t> order;
+    while (position_.done < total_) {
+      const std::uint64_t epoch = position_.done / batcher_.batches();
+      const std::uint64_t n = position_.done % batcher_.batches();
+      if (order.empty() || n == 0) {
+        order = shuffled(split_.count, seed_, epoch);
+      }
+      position_.seconds = before + Seconds(SystemClock().steady() - start).count();
+      if (auto go_on = on_batch(position_.done, total_, snapshot_); !go_on) {
+        return fail(go_on.error());
+      }
+      const auto loss = step(batcher_.gather(order, n));
+      if (!std::isfinite(loss)) {
+        return fail(ErrorKind::permanent,
+                    "training diverged: the loss is {} in batch {} of epoch {}; a smaller learning rate helps", loss,
+                    n + 1, epoch + 1);
+      }
+      position_.loss = n == 0 ? loss : position_.loss + loss;
+      ++position_.done;
+    }
+    outcome.loss = position_.loss / static_cast<double>(split_.count);
+    outcome.seconds = before + Seconds(SystemClock().steady() - start).count();
+    if (auto go_on = on_batch(total_, total_, snapshot_); !go_on) {
       return fail(go_on.error());
     }
-    const Batch batch = batcher.gather(order, n);
-    optimizer.zero_grad();
-    const torch::Tensor loss = loss_of(plan.loss, net.forward(batch.images), batch.labels);
-    const auto value = double{loss.item<float>()};
-    if (!std::isfinite(value)) {
-      return fail(ErrorKind::permanent,
-                  "training diverged: the loss is {} in batch {} of epoch {}; a smaller learning rate helps", value,
-                  n + 1, epoch + 1);
-    }
-    loss.backward();
-    optimizer.step();
-    sum += value * static_cast<double>(batch.labels.size(0));
+    return outcome;
   }
-  return sum / static_cast<double>(order.size());
-}
+
+ private:
+  // The sum of the samples' losses. One that is not finite changes nothing.
+  double step(const Batch& batch) {
+    optimizer_->zero_grad();
+    const torch::Tensor loss = loss_of(plan_.loss, net_.forward(batch.images), batch.labels);
+    const auto value = double{loss.item<float>()};
+    if (std::isfinite(value)) {
+      loss.backward();
+      optimizer_->step();
+    }
+    return value * static_cast<double>(batch.labels.size(0));
+  }
+
+  Net& net_;
+  const Split& split_;
+  const TrainingPlan& plan_;
+  std::uint64_t seed_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  Batcher batcher_;
+  std::uint64_t total_;
+  Digest job_;
+  Position position_;
+  TrainingSnapshot snapshot_;
+};
 
 // Sums of one batch.
 struct Tally {
@@ -200,33 +265,20 @@ void configure_runtime(int threads) {
 }
 
 Result<TrainingOutcome> train(Model& model, const Split& split, const TrainingPlan& plan, std::uint64_t seed,
-                              const OnBatch& on_batch) {
+                              const OnTrainingBatch& on_batch, std::span<const std::byte> resume) {
   for (const auto& checked : {check_plan(plan), check_fits(split, model.info())}) {
     if (!checked) {
       return fail(checked.error());
     }
   }
   return guarded("training", [&]() -> Result<TrainingOutcome> {
-    Net& net = *model.parts().net;
     torch::manual_seed(seed);  // of dropout: whatever a warm worker did before must not matter
-    net.train();
-    const auto optimizer = make_optimizer(plan, net);
-    Batcher batcher(split, plan.batch);
-    TrainingOutcome outcome{split.count, 0};
-    const auto epochs = static_cast<std::uint64_t>(plan.epochs);
-    for (std::uint64_t epoch = 0; epoch < epochs; ++epoch) {
-      const auto order = shuffled(split.count, seed, epoch);
-      const auto loss = train_epoch(net, *optimizer, plan, batcher, order, epoch, on_batch);
-      if (!loss) {
-        return fail(loss.error());
-      }
-      outcome.loss = *loss;
+    model.parts().net->train();
+    Training training(model, split, plan, seed);
+    if (auto resumed = resume.empty() ? Result<>() : training.resume(resume); !resumed) {
+      return fail(resumed.error());
     }
-    const std::uint64_t total = epochs * batcher.batches();
-    if (auto go_on = on_batch(total, total); !go_on) {
-      return fail(go_on.error());
-    }
-    return outcome;
+    return training.run(on_batch);
   });
 }
 

@@ -5,6 +5,7 @@
 #include "net.hpp"
 
 #include "zoo/cnn_mcmahan.hpp"
+#include "zoo/cnn_norm.hpp"
 #include "zoo/cnn_small.hpp"
 #include "zoo/softmax.hpp"
 #include "zoo/two_nn.hpp"

@@ -62,6 +62,12 @@ void bind(ConfigSpec& spec, Draft& draft) {
                 "How long an idle trainer is kept for the next round");
   spec.integer("trainer.memory_limit_mb", config.trainer_memory_limit_mb, 64, 1 << 20, "Limit of the trainer, in MiB");
   spec.integer("trainer.nice", config.trainer_nice, 0, 19, "How much the trainer steps back for other programs");
+  spec.duration("trainer.checkpoint_interval", config.checkpoint_interval, milliseconds(0), std::chrono::hours(24),
+                "How often training is saved in memory, so that a killed trainer repeats no more than that; 0: never");
+  spec.integer("trainer.checkpoint_batches", config.checkpoint_batches, 0, 1'000'000'000,
+               "The same, after so many batches; 0: by time only");
+  spec.duration("trainer.checkpoint_to_disk", config.checkpoint_to_disk, milliseconds(0), std::chrono::hours(24 * 7),
+                "How often at most it is saved on the disk, so that a power cut repeats no more than that");
   spec.duration("mqtt.keep_alive", config.keep_alive, std::chrono::seconds(5), std::chrono::hours(1),
                 "Longest silence on the link");
   spec.duration("mqtt.session_expiry", config.session_expiry, std::chrono::minutes(1), std::chrono::hours(24 * 30),

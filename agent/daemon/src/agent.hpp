@@ -49,10 +49,13 @@ class Agent {
   // finds `abandoned`.
   struct Work {
     bool abandoned = false;
-    SharedFd blob;        // the fetched bytes of the base model
-    SharedFd delta_base;  // of `blob`, loaded while that was fetched
-    SharedFd base;        // raw float32 of the base model
-    SharedFd result;      // what the trainer wrote
+    SharedFd blob;                         // the fetched bytes of the base model
+    SharedFd delta_base;                   // of `blob`, loaded while that was fetched
+    SharedFd base;                         // raw float32 of the base model
+    SharedFd result;                       // what the trainer wrote
+    SharedFd checkpoint;                   // of the training
+    std::optional<trainer::Place> resume;  // the newest whole one in there
+    std::chrono::steady_clock::time_point last_on_disk{};
     Outcome outcome;
     std::string phase;  // as the trainer says: evaluating, training
     std::chrono::steady_clock::time_point last_progress{};
@@ -103,7 +106,7 @@ class Agent {
   [[nodiscard]] std::vector<TaskId> task_ids() const;
   [[nodiscard]] std::vector<Digest> models_in_use() const;
 
-  // steps (agent_work.cpp)
+  // steps (agent_work.cpp, agent_training.cpp)
   void begin_fetch(Entry& entry);
   void begin_assemble(const EntryPtr& entry);
   void assembled(const TaskId& id, const Assembled& outcome);
@@ -113,6 +116,8 @@ class Agent {
   void start_trainer(const EntryPtr& entry);
   [[nodiscard]] Result<trainer::Job> job_for(const TaskState& state) const;
   [[nodiscard]] trainer::JobCallbacks callbacks_for(const TaskId& id, const std::shared_ptr<Work>& work);
+  [[nodiscard]] Result<> prepare_checkpoint(const EntryPtr& entry);
+  void checkpointed(const TaskId& id, const std::shared_ptr<Work>& work, const trainer::CheckpointNote& note);
   void evaluated(const TaskId& id, const trainer::Evaluation& evaluation);
   void trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<trainer::JobReport> report);
   void begin_encode(const EntryPtr& entry);

@@ -104,7 +104,11 @@ Result<> Agent::persist(const TaskState& before, const Step& step, const Persist
     if (auto dropped = drop_blob_of(is_over(before.phase) ? step.next : before); !dropped) {
       return dropped;
     }
-    if (auto dropped = forget ? storage_.drop_update(step.next.task.ref.task) : Result<>(); !dropped) {
+    const TaskId& id = step.next.task.ref.task;
+    if (auto dropped = forget ? storage_.drop_update(id) : Result<>(); !dropped) {
+      return dropped;
+    }
+    if (auto dropped = forget ? storage_.drop_checkpoint(id) : Result<>(); !dropped) {
       return dropped;
     }
   }

@@ -1,4 +1,4 @@
-// The steps of a task: chunks, base model, training, update.
+// The steps of a task before and after its training: chunks, base model, update.
 #include "agent.hpp"
 
 #include <algorithm>
@@ -9,31 +9,9 @@
 #include "flops/core/io.hpp"
 #include "flops/core/log.hpp"
 #include "memory.hpp"
+#include "part_io.hpp"
 
 namespace flops::agent {
-namespace {
-
-using std::chrono::steady_clock;
-
-constexpr std::chrono::seconds progress_interval{2};
-
-Storage::PartSource part_source(const SharedFd& file) {
-  return [file](std::uint64_t offset, std::span<std::byte> into) { return read_at(file->get(), offset, into); };
-}
-
-// Copies parts into a file one after the other, never past `limit`.
-Storage::PartSink part_sink(int fd, std::uint64_t& size, std::uint64_t limit) {
-  return [fd, &size, limit](std::span<const std::byte> part) -> Result<> {
-    if (part.size() > limit - size) {
-      return fail(ErrorKind::corrupt, "a stored value is longer than recorded");
-    }
-    auto written = write_at(fd, size, part);
-    size += part.size();
-    return written;
-  };
-}
-
-}  // namespace
 
 void Agent::begin_fetch(Entry& entry) {
   const wire::Task& task = entry.state.task;
@@ -164,180 +142,6 @@ void Agent::keep_model(const TaskState& of, const SharedFd& model) {
   }
 }
 
-void Agent::begin_training(const EntryPtr& entry) {
-  const wire::Task& task = entry->state.task;
-  if (task.kind == wire::TaskKind::init || entry->work->base) {
-    start_trainer(entry);
-    return;
-  }
-  auto layout = tensor::Layout::parse(task.layout_text);
-  auto base = layout ? load_model(task.base, layout->bytes()) : Result<SharedFd>(fail(layout.error()));
-  if (base) {
-    check_base(entry, *base);
-  } else if (base.error().kind == ErrorKind::resource || base.error().kind == ErrorKind::transient) {
-    later(entry->id(), event::TrainFailed{base.error()});
-  } else {
-    log::warn("agent", "task {}: the base model cannot be read: {}", entry->id(), base.error().what);
-    later(entry->id(), event::BaseMissing{});
-  }
-}
-
-// A model that was stored for a while is trusted only after its digest says so.
-void Agent::check_base(const EntryPtr& entry, const SharedFd& base) {
-  checking_base_ = true;
-  worker_.run([this, entry, base, work = entry->work, model = entry->state.task.base,
-               text = entry->state.task.layout_text, &stop = worker_.stopping()]() -> Worker::After {
-    auto layout = tensor::Layout::parse(text);
-    auto verified = layout ? verify_model(*layout, model, base->get(), stop) : Result<>(fail(layout.error()));
-    return [this, entry, base, work, model, verified = std::move(verified)] {
-      checking_base_ = false;
-      schedule_soon();
-      if (work->abandoned || stopping_) {
-        return;
-      }
-      if (verified) {
-        work->base = base;
-        start_trainer(entry);
-      } else if (verified.error().kind == ErrorKind::corrupt) {
-        log::error("agent", "task {}: {}; it is dropped", entry->id(), verified.error().what);
-        dispatch(entry->id(), event::BaseMissing{}, [this, model] { return storage_.drop_model(model); });
-      } else {
-        dispatch(entry->id(), event::TrainFailed{verified.error()});
-      }
-    };
-  });
-}
-
-Result<trainer::Job> Agent::job_for(const TaskState& state) const {
-  const wire::Task& task = state.task;
-  trainer::Job job;
-  job.kind = task.kind == wire::TaskKind::init       ? trainer::JobKind::init
-             : task.kind == wire::TaskKind::evaluate ? trainer::JobKind::evaluate
-                                                     : trainer::JobKind::train;
-  job.model = task.model;
-  job.seed = task.seed;
-  job.training = {task.training.epochs,        task.training.batch,    task.training.optimizer,
-                  task.training.learning_rate, task.training.momentum, task.training.weight_decay,
-                  task.training.loss};
-  job.evaluate_first = task.kind == wire::TaskKind::train && task.evaluate && !state.metrics;
-  if (task.kind == wire::TaskKind::init) {
-    return job;
-  }
-  auto layout = tensor::Layout::parse(task.layout_text);
-  if (!layout) {
-    return fail(layout.error());
-  }
-  job.layout = layout->id();
-  const auto files = std::ranges::find(config_.datasets, task.data, &trainer::DatasetFiles::tag);
-  if (files == config_.datasets.end()) {
-    return fail(ErrorKind::permanent, "data set '{}' is not configured any more", task.data);
-  }
-  job.dataset = *files;
-  return job;
-}
-
-void Agent::start_trainer(const EntryPtr& entry) {
-  auto job = job_for(entry->state);
-  if (!job) {
-    later(entry->id(), event::TrainFailed{job.error()});
-    return;
-  }
-  auto layout = tensor::Layout::parse(entry->state.task.layout_text);
-  auto result = trainer::make_memfd("flops-result", layout ? layout->bytes() : 0);  // init: the trainer sizes it
-  if (!result) {
-    later(entry->id(), event::TrainFailed{result.error()});
-    return;
-  }
-  const std::shared_ptr<Work> work = entry->work;
-  work->result = std::make_shared<Fd>(*std::move(result));
-  auto started =
-      trainer_.start(*job, work->base ? work->base->get() : -1, work->result->get(), callbacks_for(entry->id(), work));
-  if (!started) {
-    work->result.reset();
-    later(entry->id(), event::TrainFailed{started.error()});
-  }
-}
-
-trainer::JobCallbacks Agent::callbacks_for(const TaskId& id, const std::shared_ptr<Work>& work) {
-  trainer::JobCallbacks callbacks;
-  callbacks.progress = [this, id, work](const trainer::Progress& progress) {
-    const EntryPtr entry = find(id);
-    if (work->abandoned || stopping_ || !entry) {
-      return;
-    }
-    if (std::exchange(work->phase, progress.phase) != progress.phase) {
-      state_changed_soon();
-    } else if (steady_clock::now() - work->last_progress < progress_interval) {
-      return;
-    }
-    work->last_progress = steady_clock::now();
-    say("progress", wire::Progress{entry->state.task.ref, progress.phase, progress.done, progress.total});
-  };
-  callbacks.evaluated = [this, id, work](const trainer::Evaluation& evaluation) {
-    if (!work->abandoned) {
-      evaluated(id, evaluation);
-    }
-  };
-  callbacks.finished = [this, id, work](Result<trainer::JobReport> report) {
-    schedule_soon();
-    if (!work->abandoned) {
-      trained(id, work, std::move(report));
-    }
-  };
-  return callbacks;
-}
-
-void Agent::evaluated(const TaskId& id, const trainer::Evaluation& evaluation) {
-  const EntryPtr entry = find(id);
-  if (!entry || entry->state.metrics) {
-    return;
-  }
-  const wire::Task& task = entry->state.task;
-  const wire::Metrics metrics{task.ref,        task.base,           evaluation.samples,
-                              evaluation.loss, evaluation.accuracy, evaluation.seconds};
-  const std::int64_t now = unix_ms(SystemClock().wall());
-  dispatch(id, event::Evaluated{metrics}, [this, metrics, now]() -> Result<> {
-    return metrics.samples == 0 ? Result<>() : storage_.add_evaluation({metrics, now});
-  });
-}
-
-void Agent::trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<trainer::JobReport> report) {
-  const EntryPtr entry = find(id);
-  if (!entry) {
-    return;
-  }
-  if (!report) {
-    log::warn("agent", "task {}: training: {}", id, report.error().what);
-    work->result.reset();
-    work->phase.clear();
-    // A trainer that ends because the agent stops is not a failed attempt.
-    dispatch(id, event::TrainFailed{stopping_ ? Error{ErrorKind::cancelled, "the agent stops"} : report.error()});
-    return;
-  }
-  const wire::TaskKind kind = entry->state.task.kind;
-  if (report->evaluation) {
-    evaluated(id, *report->evaluation);  // no effect when it was said before
-  }
-  if (kind == wire::TaskKind::evaluate && !entry->state.metrics) {
-    dispatch(id, event::TrainFailed{{ErrorKind::permanent, "the trainer reported no evaluation"}});
-    return;
-  }
-  Outcome outcome{report->samples, report->train_loss, report->train_seconds, {}, report->layout};
-  auto layout = tensor::Layout::parse(kind == wire::TaskKind::init ? report->layout : entry->state.task.layout_text);
-  if (!layout) {
-    dispatch(id, event::TrainFailed{layout.error().within("the trainer's layout")});
-    return;
-  }
-  outcome.layout = layout->id();
-  if (kind == wire::TaskKind::init) {
-    outcome.weight = 1;  // initial parameters come from one device and are not averaged
-  } else {
-    outcome.layout_text.clear();
-  }
-  work->outcome = outcome;
-  dispatch(id, event::Trained{outcome});
-}
-
 void Agent::begin_encode(const EntryPtr& entry) {
   const wire::Task& task = entry->state.task;
   const TaskId id = entry->id();
@@ -358,8 +162,10 @@ void Agent::begin_encode(const EntryPtr& entry) {
       work->base.reset();
       work->result.reset();
       if (update) {
-        dispatch(id, event::Encoded{update->ref, work->outcome},
-                 [this, id, update] { return storage_.put_update(id, update->ref, part_source(update->file)); });
+        dispatch(id, event::Encoded{update->ref, work->outcome}, [this, id, update] {
+          auto dropped = storage_.drop_checkpoint(id);
+          return dropped ? storage_.put_update(id, update->ref, part_source(update->file)) : dropped;
+        });
       } else {
         dispatch(id, event::EncodeFailed{update.error()});
       }

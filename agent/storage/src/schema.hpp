@@ -6,7 +6,7 @@
 
 namespace flops::agent {
 
-inline constexpr std::array<std::string_view, 1> migrations = {R"sql(
+inline constexpr std::array<std::string_view, 2> migrations = {R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- The messages are kept as they stand on the wire: one format, one decoder.
@@ -48,6 +48,32 @@ CREATE TABLE models(
 );
 CREATE TABLE evaluations(seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, metrics TEXT NOT NULL);
 CREATE TABLE datasets(tag TEXT PRIMARY KEY, train_samples INTEGER NOT NULL, test_samples INTEGER NOT NULL) WITHOUT ROWID;
+)sql",
+                                                               R"sql(
+-- Contents may be checkpoints too. Both tables are made anew: SQLite cannot change a CHECK, and dropping `contents` alone
+-- would take the parts with it.
+CREATE TABLE contents_2(
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ('blob', 'model', 'update', 'checkpoint')),
+  key TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  UNIQUE (kind, key)
+);
+CREATE TABLE parts_2(
+  content INTEGER NOT NULL REFERENCES contents_2(id) ON DELETE CASCADE,
+  n INTEGER NOT NULL,
+  data BLOB NOT NULL,
+  UNIQUE (content, n)
+);
+INSERT INTO contents_2 SELECT id, kind, key, bytes FROM contents;
+INSERT INTO parts_2 SELECT content, n, data FROM parts;
+DROP TABLE parts;
+DROP TABLE contents;
+ALTER TABLE contents_2 RENAME TO contents;
+ALTER TABLE parts_2 RENAME TO parts;
+
+-- The newest checkpoint of a task's training.
+CREATE TABLE checkpoints(task TEXT PRIMARY KEY, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
 )sql"};
 
 }  // namespace flops::agent

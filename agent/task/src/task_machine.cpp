@@ -42,6 +42,7 @@ class Machine {
   void operator()(const event::Chosen&);
   void operator()(const event::Evaluated& event);
   void operator()(const event::MetricsDelivered&);
+  void operator()(const event::Checkpointed&);
   void operator()(const event::Trained& event);
   void operator()(const event::TrainFailed& event);
   void operator()(const event::Encoded& event);
@@ -183,6 +184,14 @@ void Machine::operator()(const event::Evaluated& event) {
 void Machine::operator()(const event::MetricsDelivered&) {
   if (open() && state().metrics) {
     state().metrics_delivered = true;
+  }
+}
+
+// Attempts are limited so that a task that never gets anywhere ends; this one does.
+void Machine::operator()(const event::Checkpointed&) {
+  if (in(Phase::running)) {
+    state().attempts = 0;
+    state().interruptions = 0;
   }
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "fields.hpp"
 
@@ -14,6 +15,9 @@ constexpr double max_seconds = 1e9;
 constexpr double max_loss = 1e300;
 constexpr std::array kinds = {ErrorKind::transient, ErrorKind::permanent, ErrorKind::corrupt, ErrorKind::denied,
                               ErrorKind::resource,  ErrorKind::cancelled, ErrorKind::bug};
+
+constexpr std::array<std::pair<Control, std::string_view>, 3> controls = {
+    {{Control::cancel, "cancel"}, {Control::suspend, "suspend"}, {Control::kept, "kept"}}};
 
 json::object progress_object(const Progress& progress) {
   return {{"phase", progress.phase}, {"done", progress.done}, {"total", progress.total}};
@@ -30,6 +34,7 @@ json::object report_object(const JobReport& report) {
   json::object object{{"samples", report.samples},
                       {"train_loss", report.train_loss},
                       {"train_seconds", report.train_seconds},
+                      {"resumed_at", report.resumed_at},
                       {"layout", report.layout}};
   if (report.evaluation) {
     object["evaluation"] = evaluation_object(*report.evaluation);
@@ -83,6 +88,7 @@ Result<JobReport> read_report(const json::object& object) {
   report.samples = fields.natural("samples");
   report.train_loss = fields.number("train_loss", -max_loss, max_loss);
   report.train_seconds = fields.number("train_seconds", 0, max_seconds);
+  report.resumed_at = fields.natural("resumed_at");
   report.layout = fields.text("layout", max_packet);
   const json::object* evaluated = fields.has("evaluation") ? &fields.object("evaluation") : nullptr;
   if (auto done = fields.done(); !done) {
@@ -96,6 +102,27 @@ Result<JobReport> read_report(const json::object& object) {
     report.evaluation = *evaluation;
   }
   return report;
+}
+
+json::object checkpoint_object(const CheckpointNote& note) {
+  return {{"place", place_object(note.place)}, {"done", note.done}, {"total", note.total}};
+}
+
+Result<CheckpointNote> read_checkpoint(const json::object& object) {
+  Fields fields(object, "checkpoint.");
+  CheckpointNote note;
+  const json::object& place = fields.object("place");
+  note.done = fields.natural("done");
+  note.total = fields.natural("total");
+  if (auto done = fields.done(); !done) {
+    return fail(done.error());
+  }
+  auto read = read_place(place, "checkpoint.place.");
+  if (!read) {
+    return fail(read.error());
+  }
+  note.place = *read;
+  return note;
 }
 
 Result<Error> read_error(const json::object& object) {
@@ -132,6 +159,8 @@ std::string to_json(const Answer& answer) {
     object["progress"] = progress_object(*answer.progress);
   } else if (answer.evaluation) {
     object["evaluation"] = evaluation_object(*answer.evaluation);
+  } else if (answer.checkpoint) {
+    object["checkpoint"] = checkpoint_object(*answer.checkpoint);
   } else if (answer.report) {
     object["report"] = report_object(*answer.report);
   } else if (answer.error) {
@@ -156,6 +185,8 @@ Result<Answer> parse_answer(std::string_view text) {
     read = keep(read_progress(content), answer.progress);
   } else if (name == "evaluation") {
     read = keep(read_evaluation(content, "evaluation."), answer.evaluation);
+  } else if (name == "checkpoint") {
+    read = keep(read_checkpoint(content), answer.checkpoint);
   } else if (name == "report") {
     read = keep(read_report(content), answer.report);
   } else if (name == "error") {
@@ -169,13 +200,26 @@ Result<Answer> parse_answer(std::string_view text) {
   return answer;
 }
 
-std::string cancel_json() {
-  return R"({"cancel":true})";
+std::string to_json(Control control) {
+  for (const auto& [value, name] : controls) {
+    if (value == control) {
+      return json::serialize(json::object{{name, true}});
+    }
+  }
+  return {};
 }
 
-bool is_cancel(std::string_view text) {
+std::optional<Control> parse_control(std::string_view text) {
   const auto object = parse_object(text);
-  return object && object->size() == 1 && object->contains("cancel") && object->at("cancel") == true;
+  if (!object || object->size() != 1 || object->begin()->value() != true) {
+    return std::nullopt;
+  }
+  for (const auto& [value, name] : controls) {
+    if (object->begin()->key() == name) {
+      return value;
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace flops::trainer

@@ -140,4 +140,21 @@ Result<> Fields::done() {
   return {};
 }
 
+boost::json::object place_object(const Place& place) {
+  return {{"offset", place.offset}, {"bytes", place.bytes}};
+}
+
+Result<Place> read_place(const boost::json::object& object, std::string where) {
+  constexpr std::uint64_t max_end = 1ULL << 40U;
+  Fields fields(object, std::move(where));
+  const Place place{fields.natural("offset"), fields.natural("bytes")};
+  if (place.offset > max_end || place.bytes > max_end) {
+    fields.complain("offset", "lies too far");
+  }
+  if (auto done = fields.done(); !done) {
+    return fail(done.error());
+  }
+  return place;
+}
+
 }  // namespace flops::trainer

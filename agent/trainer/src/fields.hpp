@@ -43,4 +43,8 @@ class Fields {
   std::string complaint_;
 };
 
+[[nodiscard]] boost::json::object place_object(const Place& place);
+// permanent: an end beyond what a file can have.
+[[nodiscard]] Result<Place> read_place(const boost::json::object& object, std::string where);
+
 }  // namespace flops::trainer

@@ -9,13 +9,15 @@ namespace json = boost::json;
 
 // Of this protocol. Agent and trainer are installed together; after an upgrade an agent that still runs meets a
 // newer trainer.
-constexpr int job_version = 1;
+constexpr int job_version = 2;
 
 constexpr std::size_t max_name = 64;
 constexpr std::size_t max_path = 4096;
 constexpr std::int64_t max_epochs = 100'000;
 constexpr std::int64_t max_batch = 65'536;
 constexpr double max_rate = 1000;
+constexpr std::int64_t max_checkpoint_batches = 1'000'000'000;
+constexpr double max_checkpoint_seconds = 1e9;
 constexpr std::array kinds = {JobKind::init, JobKind::train, JobKind::evaluate};
 
 json::object dataset_object(const DatasetFiles& files) {
@@ -35,6 +37,21 @@ json::object training_object(const Training& training) {
           {"momentum", training.momentum},
           {"weight_decay", training.weight_decay},
           {"loss", training.loss}};
+}
+
+json::object checkpoints_object(const CheckpointPolicy& policy) {
+  return {{"batches", policy.batches}, {"seconds", policy.seconds}};
+}
+
+Result<CheckpointPolicy> read_checkpoints(const json::object& object) {
+  Fields fields(object, "checkpoints.");
+  CheckpointPolicy policy;
+  policy.batches = fields.integer("batches", 0, max_checkpoint_batches);
+  policy.seconds = fields.number("seconds", 0, max_checkpoint_seconds);
+  if (auto done = fields.done(); !done) {
+    return fail(done.error());
+  }
+  return policy;
 }
 
 Result<DatasetFiles> read_dataset(const json::object& object) {
@@ -90,6 +107,34 @@ JobKind read_kind(Fields& fields) {
   return JobKind::init;
 }
 
+template <class Value>
+Result<> keep(Result<Value> read, Value& into) {
+  if (!read) {
+    return fail(read.error());
+  }
+  into = std::move(*read);
+  return {};
+}
+
+// What only training has.
+Result<> read_training_part(Fields& fields, Job& job) {
+  job.evaluate_first = fields.boolean("evaluate_first");
+  const json::object& training = fields.object("training");
+  const json::object& checkpoints = fields.object("checkpoints");
+  if (fields.has("resume")) {
+    auto place = read_place(fields.object("resume"), "resume.");
+    if (!place) {
+      return fail(place.error());
+    }
+    job.resume = *place;
+  }
+  if (auto done = fields.done(); !done) {
+    return done;
+  }
+  auto read = keep(read_training(training), job.training);
+  return read ? keep(read_checkpoints(checkpoints), job.checkpoints) : read;
+}
+
 Result<> read_work(Fields& fields, Job& job) {
   const auto layout = Digest::from_hex(fields.text("layout", 2 * Digest::size));
   if (!layout) {
@@ -99,25 +144,8 @@ Result<> read_work(Fields& fields, Job& job) {
   }
   job.evaluate_batch = fields.integer("evaluate_batch", 1, max_batch);
   const json::object& files = fields.object("dataset");
-  const bool trains = job.kind == JobKind::train;
-  job.evaluate_first = trains && fields.boolean("evaluate_first");
-  const json::object* training = trains ? &fields.object("training") : nullptr;
-  if (auto done = fields.done(); !done) {
-    return done;
-  }
-  auto dataset = read_dataset(files);
-  if (!dataset) {
-    return fail(dataset.error());
-  }
-  job.dataset = std::move(*dataset);
-  if (training != nullptr) {
-    auto read = read_training(*training);
-    if (!read) {
-      return fail(read.error());
-    }
-    job.training = std::move(*read);
-  }
-  return {};
+  auto read = job.kind == JobKind::train ? read_training_part(fields, job) : fields.done();
+  return read ? keep(read_dataset(files), job.dataset) : read;
 }
 
 }  // namespace
@@ -141,6 +169,10 @@ std::string to_json(const Job& job) {
   if (job.kind == JobKind::train) {
     object["evaluate_first"] = job.evaluate_first;
     object["training"] = training_object(job.training);
+    object["checkpoints"] = checkpoints_object(job.checkpoints);
+    if (job.resume) {
+      object["resume"] = place_object(*job.resume);
+    }
   }
   return json::serialize(object);
 }

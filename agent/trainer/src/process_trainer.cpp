@@ -24,15 +24,25 @@ constexpr std::chrono::milliseconds kill_grace{2'000};
 constexpr int packets_per_turn = 32;
 constexpr int socket_in_worker = 3;
 
-Result<Fd> duplicate(int fd) {
-  if (fd < 0) {
-    return Fd();
+// What the job's kind uses, in the order in which it travels.
+Result<std::vector<Fd>> duplicate_memory(JobKind kind, const JobMemory& memory) {
+  std::vector<int> used;
+  switch (kind) {
+    case JobKind::init: used = {memory.result}; break;
+    case JobKind::evaluate: used = {memory.parameters}; break;
+    case JobKind::train: used = {memory.parameters, memory.result, memory.checkpoint}; break;
   }
-  Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) {
-    return fail(errno_error(errno, "duplicating a descriptor for the trainer"));
+  std::vector<Fd> copies;
+  for (const int fd : used) {
+    if (fd < 0) {
+      return fail(ErrorKind::bug, "a job '{}' came without all of its memory", to_string(kind));
+    }
+    copies.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copies.back().valid()) {
+      return fail(errno_error(errno, "duplicating a descriptor for the trainer"));
+    }
   }
-  return copy;
+  return copies;
 }
 
 // VmHWM in KiB; 0 when the process is gone.
@@ -81,18 +91,18 @@ struct ProcessTrainer::State : std::enable_shared_from_this<State> {
   };
   struct Running {
     Job job;
-    Fd parameters;
-    Fd result;
+    std::vector<Fd> memory;  // in the order of job.hpp
     JobCallbacks callbacks;
     std::uint64_t worker = 0;
     bool answered = false;
     bool cancelled = false;
+    bool suspended = false;
   };
 
   State(boost::asio::any_io_executor executor, ProcessTrainerOptions chosen)
       : loop(std::move(executor)), options(std::move(chosen)), cancel_timer(loop) {}
 
-  Result<> start(const Job& job, int parameters, int result, JobCallbacks callbacks);
+  Result<> start(const Job& job, const JobMemory& memory, JobCallbacks callbacks);
   Result<> spawn();
   Result<> send_job();
   void watch();
@@ -103,7 +113,10 @@ struct ProcessTrainer::State : std::enable_shared_from_this<State> {
   void worker_exited(std::uint64_t id, process::Exit exit);
   void worker_nonsense(const Error& error);
   void cancel();
+  void suspend();
+  void ask(Control control, std::chrono::milliseconds grace);
   void stop(std::function<void()> done);
+  void end_worker();
   void close();
 
   boost::asio::any_io_executor loop;
@@ -116,22 +129,18 @@ struct ProcessTrainer::State : std::enable_shared_from_this<State> {
   std::int64_t peak = 0;
 };
 
-Result<> ProcessTrainer::State::start(const Job& job, int parameters, int result, JobCallbacks callbacks) {
+Result<> ProcessTrainer::State::start(const Job& job, const JobMemory& memory, JobCallbacks callbacks) {
   if (running) {
     return fail(ErrorKind::bug, "the trainer is busy with another job");
   }
   if (!stopping.empty()) {
     return fail(ErrorKind::cancelled, "the trainer is being stopped");
   }
-  auto base = duplicate(job.kind == JobKind::init ? -1 : parameters);
-  auto output = duplicate(job.kind == JobKind::evaluate ? -1 : result);
-  if (!base || !output) {
-    return fail(base ? output.error() : base.error());
+  auto duplicates = duplicate_memory(job.kind, memory);
+  if (!duplicates) {
+    return fail(duplicates.error());
   }
-  if ((job.kind != JobKind::init && !base->valid()) || (job.kind != JobKind::evaluate && !output->valid())) {
-    return fail(ErrorKind::bug, "a job '{}' came without its parameters or result", to_string(job.kind));
-  }
-  running = Running{job, std::move(*base), std::move(*output), std::move(callbacks), 0, false, false};
+  running = Running{job, std::move(*duplicates), std::move(callbacks), 0, false, false, false};
   if (auto sent = send_job(); !sent) {
     running.reset();
     return sent;
@@ -179,10 +188,8 @@ Result<> ProcessTrainer::State::send_job() {
       }
     }
     std::vector<int> descriptors;
-    for (const Fd* fd : {&running->parameters, &running->result}) {
-      if (fd->valid()) {
-        descriptors.push_back(fd->get());
-      }
+    for (const Fd& fd : running->memory) {
+      descriptors.push_back(fd.get());
     }
     auto sent = send_packet(worker->socket.native_handle(), to_json(running->job), descriptors);
     if (sent) {
@@ -247,6 +254,13 @@ void ProcessTrainer::State::handle(std::string_view text) {
     finish(answer->report ? Result<JobReport>(std::move(*answer->report)) : fail(*answer->error));
   } else if (running->cancelled) {
     return;  // nobody is interested any more
+  } else if (answer->checkpoint) {
+    if (const auto callback = running->callbacks.checkpointed) {
+      callback(*answer->checkpoint);
+    }
+    if (worker && worker->socket.is_open()) {
+      (void)send_packet(worker->socket.native_handle(), to_json(Control::kept));
+    }
   } else if (answer->progress && running->callbacks.progress) {
     const auto callback = running->callbacks.progress;  // it may cancel or stop
     callback(*answer->progress);
@@ -260,15 +274,18 @@ void ProcessTrainer::State::finish(Result<JobReport> outcome) {
   Running ended = std::move(*running);
   running.reset();
   cancel_timer.cancel();
-  if (ended.cancelled) {
-    outcome = fail(ErrorKind::cancelled, "the job was cancelled");
+  if (ended.cancelled || (ended.suspended && !outcome && outcome.error().kind == ErrorKind::transient)) {
+    outcome = fail(ErrorKind::cancelled, "the job was {}", ended.cancelled ? "cancelled" : "suspended");
   } else if (outcome && ended.job.kind == JobKind::init &&
-             ::fcntl(ended.result.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+             ::fcntl(ended.memory.front().get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
     // Whoever maps it must not be surprised by a worker that shrinks it later.
     outcome = fail(errno_error(errno, "sealing the initial parameters"));
   }
   if (ended.callbacks.finished) {
     ended.callbacks.finished(std::move(outcome));
+  }
+  if (!stopping.empty()) {
+    end_worker();
   }
 }
 
@@ -306,7 +323,8 @@ void ProcessTrainer::State::worker_exited(std::uint64_t id, process::Exit exit) 
   log::debug("trainer", "worker {}", exit.describe());
   if (running && running->worker == id) {
     // A warm worker whose idle time ended just as the job came has not looked at it.
-    const bool unseen = was_warm && !exit.signalled && exit.code == 0 && !running->answered && !running->cancelled;
+    const bool unseen = was_warm && !exit.signalled && exit.code == 0 && !running->answered && !running->cancelled &&
+                        !running->suspended;
     const Result<> again = unseen && stopping.empty() ? send_job() : died(exit);
     if (!again) {
       finish(fail(again.error()));
@@ -318,22 +336,33 @@ void ProcessTrainer::State::worker_exited(std::uint64_t id, process::Exit exit) 
 }
 
 void ProcessTrainer::State::cancel() {
-  if (!running || running->cancelled) {
-    return;
+  if (running && !running->cancelled) {
+    running->cancelled = true;
+    ask(Control::cancel, options.cancel_grace);
   }
-  running->cancelled = true;
+}
+
+void ProcessTrainer::State::suspend() {
+  if (running && !running->cancelled && !running->suspended) {
+    running->suspended = true;
+    ask(Control::suspend, options.suspend_grace);
+  }
+}
+
+// One that does not listen is stopped after a while.
+void ProcessTrainer::State::ask(Control control, std::chrono::milliseconds grace) {
   if (!worker) {
     return;
   }
-  if (auto sent = send_packet(worker->socket.native_handle(), cancel_json()); !sent) {
+  if (auto sent = send_packet(worker->socket.native_handle(), to_json(control)); !sent) {
     worker->child->stop(kill_grace);
     return;
   }
-  cancel_timer.expires_after(options.cancel_grace);
+  cancel_timer.expires_after(grace);
   cancel_timer.async_wait([weak = weak_from_this(), id = worker->id](boost::system::error_code error) {
     const auto self = weak.lock();
-    if (!error && self && self->running && self->running->cancelled && self->worker && self->worker->id == id) {
-      log::warn("trainer", "worker {} does not react to a cancel and is stopped", self->worker->child->pid());
+    if (!error && self && self->running && self->worker && self->worker->id == id) {
+      log::warn("trainer", "worker {} does not end its job and is stopped", self->worker->child->pid());
       self->worker->child->stop(kill_grace);
     }
   });
@@ -346,9 +375,21 @@ void ProcessTrainer::State::stop(std::function<void()> done) {
   }
   stopping.push_back(std::move(done));
   if (running) {
-    running->cancelled = true;
+    running->suspended = true;
+    ask(Control::suspend, options.cancel_grace);
+  } else {
+    end_worker();
   }
-  worker->child->stop(kill_grace);
+}
+
+void ProcessTrainer::State::end_worker() {
+  if (worker) {
+    worker->child->stop(kill_grace);
+    return;
+  }
+  for (const auto& done : std::exchange(stopping, {})) {
+    boost::asio::post(loop, done);
+  }
 }
 
 void ProcessTrainer::State::close() {
@@ -365,8 +406,12 @@ ProcessTrainer::~ProcessTrainer() {
   state_->close();
 }
 
-Result<> ProcessTrainer::start(const Job& job, int parameters, int result, JobCallbacks callbacks) {
-  return state_->start(job, parameters, result, std::move(callbacks));
+Result<> ProcessTrainer::start(const Job& job, const JobMemory& memory, JobCallbacks callbacks) {
+  return state_->start(job, memory, std::move(callbacks));
+}
+
+void ProcessTrainer::suspend() {
+  state_->suspend();
 }
 
 void ProcessTrainer::cancel() {

@@ -1,5 +1,6 @@
 // Speaks the trainer's protocol and computes something simple. The model's name says how it behaves:
-// tiny (works), crash (kills itself in training), hang (until it is cancelled or stopped), no-model (an error).
+// tiny (works), crash (kills itself in training), hang (until it is cancelled or stopped), no-model (an error), staged
+// (writes a checkpoint and hangs; works when it may go on from that).
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -53,6 +54,37 @@ void evaluate(const std::vector<float>& values, JobReport& report) {
   answer(what);
 }
 
+constexpr Place staged_place{4096, 700'000};
+
+std::vector<char> staged_checkpoint() {
+  std::vector<char> bytes(staged_place.bytes);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<char>(i * 7 + i / 251);
+  }
+  return bytes;
+}
+
+// True when the job goes on from what an earlier one of this kind left.
+bool resumes(const Job& job, int memory) {
+  if (!job.resume || job.resume->bytes != staged_place.bytes) {
+    return false;
+  }
+  std::vector<char> bytes(job.resume->bytes);
+  const auto got = ::pread(memory, bytes.data(), bytes.size(), static_cast<off_t>(job.resume->offset));
+  return got == static_cast<ssize_t>(bytes.size()) && bytes == staged_checkpoint();
+}
+
+void leave_checkpoint(int memory) {
+  const std::vector<char> bytes = staged_checkpoint();
+  if (::pwrite(memory, bytes.data(), bytes.size(), static_cast<off_t>(staged_place.offset)) !=
+      static_cast<ssize_t>(bytes.size())) {
+    std::_Exit(4);
+  }
+  Answer what;
+  what.checkpoint = CheckpointNote{staged_place, 1, 2};
+  answer(what);
+}
+
 void work(const Job& job, const Packet& packet) {
   JobReport report;
   if (job.kind == JobKind::init) {
@@ -89,8 +121,10 @@ int main() {
     if (!packet) {
       return 0;
     }
-    if (is_cancel(packet->text)) {
-      fail_with({ErrorKind::cancelled, "cancelled"});
+    if (const auto control = parse_control(packet->text)) {
+      if (*control != Control::kept) {
+        fail_with({ErrorKind::cancelled, "cancelled"});
+      }
       continue;
     }
     const auto job = parse_job(packet->text);
@@ -98,6 +132,11 @@ int main() {
       fail_with(job.error());
     } else if (job->model == "no-model") {
       fail_with({ErrorKind::permanent, "no model 'no-model'"});
+    } else if (job->model == "staged" && !resumes(*job, packet->descriptors.at(2).get())) {
+      Answer progress;
+      progress.progress = Progress{"training", 0, 2};
+      answer(progress);
+      leave_checkpoint(packet->descriptors.at(2).get());
     } else if (job->model != "hang") {
       work(*job, *packet);
     }

@@ -108,6 +108,7 @@ folder = "state"
 [trainer]
 program = "{}"
 nice = 0
+checkpoint_to_disk = "0s"
 [mqtt]
 answer_timeout = "2s"
 [labels]

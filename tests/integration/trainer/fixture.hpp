@@ -63,6 +63,7 @@ inline Fd memory(std::uint64_t bytes) {
 struct Heard {
   std::vector<trainer::Progress> progress;
   std::vector<trainer::Evaluation> evaluations;
+  std::vector<trainer::CheckpointNote> checkpoints;
   std::optional<Result<trainer::JobReport>> end;
 
   [[nodiscard]] trainer::JobCallbacks callbacks() {
@@ -71,6 +72,7 @@ struct Heard {
               CHECK_FALSE(end);
               evaluations.push_back(e);
             },
+            [this](const trainer::CheckpointNote& note) { checkpoints.push_back(note); },
             [this](Result<trainer::JobReport> result) {
               CHECK_FALSE(end);
               end = std::move(result);
@@ -95,7 +97,8 @@ class TrainerUnderTest {
   // One job from start to end.
   Heard run(const trainer::Job& job, const Fd& parameters, const Fd& result) {
     Heard heard;
-    REQUIRE(trainer_->start(job, parameters.get(), result.get(), heard.callbacks()));
+    const Fd checkpoint = memory(0);
+    REQUIRE(trainer_->start(job, {parameters.get(), result.get(), checkpoint.get()}, heard.callbacks()));
     REQUIRE(run_until([&] { return heard.end.has_value(); }));
     return heard;
   }

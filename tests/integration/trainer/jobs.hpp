@@ -57,7 +57,7 @@ struct RealTrainer : TrainerUnderTest {
     job.training.epochs = 100'000;
     job.evaluate_first = false;
     const Fd result = memory(floats_of(base).size() * sizeof(float));
-    REQUIRE((*this)->start(job, base.get(), result.get(), heard.callbacks()));
+    REQUIRE((*this)->start(job, {base.get(), result.get(), memory(0).get()}, heard.callbacks()));
     REQUIRE(run_until([&] { return !heard.progress.empty() && heard.progress.back().phase == "training"; }));
     REQUIRE((*this)->busy());
   }

@@ -133,7 +133,7 @@ TEST_CASE("flops-trainer: a job that cannot work is refused with the reason, and
 TEST_CASE("flops-trainer: a job without the descriptors of its kind is refused before anything starts") {
   RealTrainer trainer;
   Heard heard;
-  const auto started = trainer->start(trainer.init_job("softmax", 1), -1, -1, heard.callbacks());
+  const auto started = trainer->start(trainer.init_job("softmax", 1), {}, heard.callbacks());
   REQUIRE_FALSE(started);
   CHECK(started.error().kind == ErrorKind::bug);
   CHECK_FALSE(trainer->busy());

@@ -41,7 +41,7 @@ TEST_CASE("program: models lists the zoo with the numbers of parameters") {
   const Ended ended = run_program({"models"});
   CHECK(ended.status == 0);
   for (const char* wanted : {"softmax             7850", "2nn               199210", "cnn-small         206922",
-                             "cnn-mcmahan      1663370"}) {
+                             "cnn-mcmahan      1663370", "cnn-norm           20634"}) {
     CHECK_MESSAGE(ended.output.find(wanted) != std::string::npos, ended.output);
   }
 }
@@ -76,10 +76,11 @@ TEST_CASE("program: a worker refuses what is no job and goes on") {
   for (const char* text : {"nonsense", "{}", R"({"v":9,"job":"init"})"}) {
     REQUIRE(trainer::send_packet(ours.get(), text));
   }
-  REQUIRE(trainer::send_packet(ours.get(), trainer::cancel_json()));  // nothing to cancel: no answer
+  REQUIRE(
+      trainer::send_packet(ours.get(), trainer::to_json(trainer::Control::cancel)));  // nothing to cancel: no answer
   REQUIRE(::shutdown(ours.get(), SHUT_WR) == 0);
   CHECK(run_program({"--worker-fd", "3", "--threads", "1"}, theirs.get()).status == 0);
-  for (const char* reason : {"not JSON", "'v' must be 1", "'v' must be 1"}) {
+  for (const char* reason : {"not JSON", "'v' must be 2", "'v' must be 2"}) {
     const auto packet = trainer::receive_packet(ours.get());
     REQUIRE(packet);
     const auto answer = trainer::parse_answer(packet->text);

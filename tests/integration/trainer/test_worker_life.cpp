@@ -25,7 +25,7 @@ TEST_CASE("worker: it runs one job at a time") {
   trainer.start_long(heard);
   Heard second;
   const Fd result = memory(0);
-  const auto started = trainer->start(trainer.init_job("softmax", 1), -1, result.get(), second.callbacks());
+  const auto started = trainer->start(trainer.init_job("softmax", 1), {-1, result.get(), -1}, second.callbacks());
   REQUIRE_FALSE(started);
   CHECK(started.error().kind == ErrorKind::bug);
   trainer->cancel();

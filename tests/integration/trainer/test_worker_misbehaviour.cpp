@@ -83,7 +83,7 @@ TEST_CASE("misbehaving worker: one that ignores a cancel and SIGTERM is killed")
   FakeTrainer trainer(options);
   const Fd result = memory(0);
   Heard heard;
-  REQUIRE(trainer->start(job_that("deaf"), -1, result.get(), heard.callbacks()));
+  REQUIRE(trainer->start(job_that("deaf"), {-1, result.get(), -1}, heard.callbacks()));
   REQUIRE(trainer.run_until([&] { return !heard.progress.empty(); }));
   const int pid = trainer.pid();
   trainer->cancel();
@@ -107,7 +107,7 @@ TEST_CASE("missing worker: a program that is not there is a permanent error") {
   TrainerUnderTest trainer("/nonexistent/flops-trainer");
   Heard heard;
   const Fd result = memory(0);
-  const auto started = trainer->start(job_that("good"), -1, result.get(), heard.callbacks());
+  const auto started = trainer->start(job_that("good"), {-1, result.get(), -1}, heard.callbacks());
   REQUIRE_FALSE(started);
   CHECK(started.error().kind == ErrorKind::permanent);
   CHECK(started.error().what.find("/nonexistent/flops-trainer") != std::string::npos);

@@ -140,3 +140,36 @@ TEST_CASE("storage: an update is read chunk by chunk, replaced and dropped") {
   REQUIRE(storage.drop_update(id).has_value());
   CHECK(storage.read_update_chunk(id, 0).value() == std::nullopt);
 }
+
+TEST_CASE("storage: a checkpoint replaces the older one, survives a restart and is read as it was written") {
+  const test::TemporaryFolder folder;
+  const TaskId id = *TaskId::parse("run-1.r3.a");
+  const auto older = pattern(blob::chunk_size + 5, 1);
+  const auto newer = pattern(2 * blob::chunk_size + 9, 2);
+  {
+    Storage storage = open(folder.path());
+    CHECK_FALSE(storage.checkpoint_bytes(id).value().has_value());
+    for (const auto* bytes : {&older, &newer}) {
+      REQUIRE(storage.transaction([&] { return storage.put_checkpoint(id, bytes->size(), source_of(*bytes)); }));
+    }
+  }
+  Storage storage = open(folder.path());
+  CHECK(storage.checkpoint_bytes(id).value() == newer.size());
+  std::vector<std::byte> read;
+  const auto take = [&](std::span<const std::byte> part) -> Result<> {
+    read.insert(read.end(), part.begin(), part.end());
+    return {};
+  };
+  REQUIRE(storage.read_checkpoint(id, take).has_value());
+  CHECK(read == newer);
+
+  REQUIRE(storage.database().run("UPDATE parts SET data = zeroblob(9) WHERE n = 2").has_value());
+  const auto damaged = storage.read_checkpoint(id, take);
+  REQUIRE_FALSE(damaged.has_value());
+  CHECK(damaged.error().kind == ErrorKind::corrupt);
+
+  REQUIRE(storage.drop_checkpoint(id).has_value());
+  CHECK_FALSE(storage.checkpoint_bytes(id).value().has_value());
+  CHECK(storage.database().integer("SELECT count(*) FROM parts").value() == 0);
+  CHECK_FALSE(storage.read_checkpoint(id, take).has_value());
+}

@@ -22,7 +22,7 @@ TEST_CASE("storage: a new database has the newest schema, an old program refuses
   const test::TemporaryFolder folder;
   {
     Storage storage = open(folder.path());
-    CHECK(storage.database().integer("PRAGMA user_version").value() == 1);
+    CHECK(storage.database().integer("PRAGMA user_version").value() == 2);
     REQUIRE(storage.database().run("PRAGMA user_version=99").has_value());
   }
   auto opened = Storage::open(folder.path(), Damaged::set_aside, now);
@@ -30,6 +30,29 @@ TEST_CASE("storage: a new database has the newest schema, an old program refuses
   CHECK(opened.error().kind == ErrorKind::permanent);
   CHECK(opened.error().what.find("99") != std::string::npos);
   CHECK(std::filesystem::exists(folder / "agent.db"));
+}
+
+TEST_CASE("storage: an update of a database without checkpoints is still there after the migration") {
+  const test::TemporaryFolder folder;
+  const auto bytes = pattern(blob::chunk_size + 10);
+  const TaskState offering = task("run-1.r3.a", Phase::offering);
+  {
+    Storage storage = open(folder.path());
+    REQUIRE(storage.put_task(offering).has_value());
+    REQUIRE(storage.put_update(offering.task.ref.task, {digest(4), bytes.size()}, source_of(bytes)).has_value());
+    // As version 1 had it.
+    for (const char* sql : {"DROP TABLE checkpoints", "PRAGMA user_version=1"}) {
+      REQUIRE(storage.database().run(sql).has_value());
+    }
+  }
+  Storage storage = open(folder.path());
+  CHECK_FALSE(storage.set_aside().has_value());
+  const auto last = storage.read_update_chunk(offering.task.ref.task, 1);
+  REQUIRE(last.has_value());
+  CHECK(**last == std::string(reinterpret_cast<const char*>(bytes.data()) + blob::chunk_size, 10));
+  REQUIRE(storage.drop_update(offering.task.ref.task).has_value());
+  CHECK(storage.database().integer("SELECT count(*) FROM parts").value() == 0);
+  CHECK(storage.database().integer("SELECT count(*) FROM pragma_foreign_key_check").value() == 0);
 }
 
 TEST_CASE("storage: a file that is no database is set aside and the agent starts empty") {

@@ -25,6 +25,7 @@ Event random_event(std::mt19937_64& random) {
       event::AssembleFailed{failure},
       event::BaseMissing{},
       event::Chosen{},
+      event::Checkpointed{},
       evaluated(coin ? 1.0 : std::numeric_limits<double>::infinity()),
       event::MetricsDelivered{},
       trained(random() % 4 == 0 ? 0 : 10),

@@ -255,6 +255,18 @@ TEST_CASE("task: after a restart it goes on where it was") {
   CHECK(state.result->reason.starts_with("interrupted 10 times"));
 }
 
+TEST_CASE("training: a checkpoint is progress, so what went wrong before counts no more") {
+  TaskState state = after(running);
+  const Event crash = event::TrainFailed{{ErrorKind::transient, "killed"}};
+  for (int i = 0; i < 3 * max_interruptions; ++i) {
+    state = on_event(state, i % 2 == 0 ? crash : Event(event::Restarted{})).next;
+    state = on_event(on_event(state, event::Chosen{}).next, event::Checkpointed{}).next;
+    REQUIRE(state.phase == Phase::running);
+  }
+  const TaskState offered = after(offering);
+  CHECK(on_event(offered, event::Checkpointed{}).next == offered);
+}
+
 TEST_CASE("admission: a newer task of the same run replaces the older one, an older one is declined") {
   const TaskState second = after({arrived(make_task(wire::TaskKind::train, "t2", 2))});
   TaskState other_run = second;

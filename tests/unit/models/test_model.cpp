@@ -20,6 +20,8 @@ TEST_CASE("zoo: every model has the published number of parameters") {
        R"([["fc1.weight",[200,784]],["fc1.bias",[200]],["fc2.weight",[200,200]],["fc2.bias",[200]],["fc3.weight",[10,200]],["fc3.bias",[10]]])"},
       {"cnn-small", 206'922,
        R"([["conv1.weight",[16,1,3,3]],["conv1.bias",[16]],["conv2.weight",[32,16,3,3]],["conv2.bias",[32]],["fc1.weight",[128,1568]],["fc1.bias",[128]],["fc2.weight",[10,128]],["fc2.bias",[10]]])"},
+      {"cnn-norm", 20'634,
+       R"([["conv1.weight",[16,1,3,3]],["norm1.weight",[16]],["norm1.bias",[16]],["conv2.weight",[32,16,3,3]],["norm2.weight",[32]],["norm2.bias",[32]],["fc.weight",[10,1568]],["fc.bias",[10]],["norm1.running_mean",[16]],["norm1.running_var",[16]],["norm2.running_mean",[32]],["norm2.running_var",[32]]])"},
       {"cnn-mcmahan", 1'663'370,
        R"([["conv1.weight",[32,1,5,5]],["conv1.bias",[32]],["conv2.weight",[64,32,5,5]],["conv2.bias",[64]],["fc1.weight",[512,3136]],["fc1.bias",[512]],["fc2.weight",[10,512]],["fc2.bias",[10]]])"},
   };
@@ -38,7 +40,8 @@ TEST_CASE("zoo: an unknown model is refused with the names there are") {
   const auto model = models::Model::create("resnet-5000", 1);
   REQUIRE_FALSE(model);
   CHECK(model.error().kind == ErrorKind::permanent);
-  CHECK(model.error().what == "there is no model 'resnet-5000'; there are: 2nn, cnn-mcmahan, cnn-small, softmax");
+  CHECK(model.error().what ==
+        "there is no model 'resnet-5000'; there are: 2nn, cnn-mcmahan, cnn-norm, cnn-small, softmax");
 }
 
 TEST_CASE("model: the seed alone decides the initial parameters") {

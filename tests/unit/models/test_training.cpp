@@ -13,9 +13,7 @@ using namespace flops::test;
 
 namespace {
 
-Result<> go_on(std::uint64_t, std::uint64_t) {
-  return {};
-}
+constexpr auto go_on = [](auto&&...) { return Result<>(); };
 
 models::Split digits(std::uint32_t count, std::uint32_t seed) {
   const TemporaryFolder folder;
@@ -149,7 +147,7 @@ TEST_CASE("training: it is reported before every batch and once at the end, and 
   REQUIRE(model);
   std::vector<std::uint64_t> seen;
   const auto outcome = models::train(*model, split, {2, 20, "sgd", 0.05, 0, 0, "cross_entropy"}, 1,
-                                     [&](std::uint64_t done, std::uint64_t total) -> Result<> {
+                                     [&](std::uint64_t done, std::uint64_t total, const auto&) -> Result<> {
                                        CHECK(total == 6);
                                        seen.push_back(done);
                                        return {};
@@ -158,7 +156,7 @@ TEST_CASE("training: it is reported before every batch and once at the end, and 
   CHECK(seen == std::vector<std::uint64_t>{0, 1, 2, 3, 4, 5, 6});
 
   const auto stopped = models::train(*model, split, {2, 20, "sgd", 0.05, 0, 0, "cross_entropy"}, 1,
-                                     [](std::uint64_t done, std::uint64_t) -> Result<> {
+                                     [](std::uint64_t done, std::uint64_t, const auto&) -> Result<> {
                                        return done == 3 ? fail(ErrorKind::cancelled, "enough") : Result<>();
                                      });
   REQUIRE_FALSE(stopped);

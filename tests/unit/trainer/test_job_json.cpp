@@ -25,6 +25,7 @@ Job a_job(JobKind kind) {
   if (kind == JobKind::train) {
     job.training = {3, 64, "adam", 1e-3, 0.5, 1e-4, "mse"};
     job.evaluate_first = true;
+    job.checkpoints = {50, 2.5};
   }
   return job;
 }
@@ -76,9 +77,9 @@ TEST_CASE("job: what is wrong in one is refused with the field and what it must 
     const char* reason;
   };
   const Row rows[] = {
-      {"v", "", "'v' must be 1"},
-      {"v", "2", "restart the agent"},
-      {"v", "\"1\"", "'v' must be 1"},
+      {"v", "", "'v' must be 2"},
+      {"v", "1", "restart the agent"},
+      {"v", "\"2\"", "'v' must be 2"},
       {"job", "", "'job' is missing"},
       {"job", "\"destroy\"", "'job' must be one of init, train, evaluate"},
       {"job", "7", "'job' must be a string"},
@@ -107,6 +108,11 @@ TEST_CASE("job: what is wrong in one is refused with the field and what it must 
       {"training.momentum", "1.1", "'training.momentum' must be a number from 0 to 1"},
       {"evaluate_first", "1", "'evaluate_first' must be true or false"},
       {"evaluate_batch", "0", "'evaluate_batch' must be an integer"},
+      {"checkpoints", "", "checkpoints"},
+      {"checkpoints.batches", "-1", "checkpoints.batches"},
+      {"checkpoints.seconds", "1e10", "checkpoints.seconds"},
+      {"resume", R"({"offset":0})", "resume.bytes"},
+      {"resume", R"({"offset":18446744073709551615,"bytes":1})", "resume.offset"},
       {"surprise", "true", "'surprise' is not known"},
   };
   for (const Row& row : rows) {
@@ -149,7 +155,7 @@ TEST_CASE("job: text that is no JSON object of reasonable size and depth is refu
     REQUIRE_FALSE(job);
     CHECK_MESSAGE(job.error().what.find(row.reason) != std::string::npos, job.error().what);
     CHECK_FALSE(trainer::parse_answer(row.text));
-    CHECK_FALSE(trainer::is_cancel(row.text));
+    CHECK_FALSE(trainer::parse_control(row.text));
   }
 }
 
@@ -159,10 +165,26 @@ TEST_CASE("job: numbers that JSON cannot hold do not pass") {
   CHECK_FALSE(trainer::parse_job(trainer::to_json(job)));
 }
 
-TEST_CASE("cancel: only a cancel is one") {
-  CHECK(trainer::is_cancel(trainer::cancel_json()));
-  CHECK_FALSE(trainer::is_cancel(R"({"cancel":false})"));
-  CHECK_FALSE(trainer::is_cancel(R"({"cancel":true,"more":1})"));
-  CHECK_FALSE(trainer::is_cancel(R"({"cancel":"true"})"));
-  CHECK_FALSE(trainer::is_cancel(trainer::to_json(a_job(JobKind::init))));
+TEST_CASE("control: every one survives the way through JSON, and nothing else is one") {
+  using trainer::Control;
+  for (const Control control : {Control::cancel, Control::suspend, Control::kept}) {
+    CHECK(trainer::parse_control(trainer::to_json(control)) == control);
+  }
+  CHECK_FALSE(trainer::parse_control(R"({"cancel":false})"));
+  CHECK_FALSE(trainer::parse_control(R"({"cancel":true,"more":1})"));
+  CHECK_FALSE(trainer::parse_control(R"({"cancel":"true"})"));
+  CHECK_FALSE(trainer::parse_control(R"({"pause":true})"));
+  CHECK_FALSE(trainer::parse_control(trainer::to_json(a_job(JobKind::init))));
+}
+
+TEST_CASE("job: a checkpoint to resume from survives the way through JSON, and is only for training") {
+  Job job = a_job(JobKind::train);
+  CHECK_FALSE(trainer::parse_job(trainer::to_json(job))->resume);
+  job.resume = trainer::Place{8192, 6'653'480};
+  const auto read = trainer::parse_job(trainer::to_json(job));
+  REQUIRE(read);
+  CHECK(read->resume == job.resume);
+  CHECK(read->checkpoints == job.checkpoints);
+  job.kind = JobKind::evaluate;
+  CHECK_FALSE(trainer::parse_job(trainer::to_json(job))->resume);
 }

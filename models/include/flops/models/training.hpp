@@ -2,12 +2,15 @@
 // bytes, in a new process or one that has run other jobs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "flops/core/error.hpp"
+#include "flops/models/checkpoint.hpp"
 #include "flops/models/dataset.hpp"
 #include "flops/models/model.hpp"
 
@@ -25,7 +28,9 @@ struct TrainingPlan {
 
 struct TrainingOutcome {
   std::uint64_t samples = 0;
-  double loss = 0;  // mean over the last epoch
+  double loss = 0;               // mean over the last epoch
+  double seconds = 0;            // in all processes that worked on it
+  std::uint64_t resumed_at = 0;  // batches that a checkpoint brought
 };
 
 struct EvaluationOutcome {
@@ -37,14 +42,18 @@ struct EvaluationOutcome {
 // Called before every batch with the number of batches done, and once after the last. An error ends the work and is
 // passed on; that is how a job is cancelled.
 using OnBatch = std::function<Result<>(std::uint64_t done, std::uint64_t total)>;
+// The same, with what a checkpoint needs.
+using OnTrainingBatch = std::function<Result<>(std::uint64_t done, std::uint64_t total, const Snapshot& snapshot)>;
 
 // Once, before anything else: number of compute threads (0: one per core), deterministic algorithms.
 void configure_runtime(int threads);
 
-// Trains in place. permanent: the plan or the data do not fit the model, or "training diverged: ..." (a loss that is
-// NaN or infinite); resource: out of memory.
+// Trains in place. `resume`: a checkpoint of the same training to go on from; empty: from the start. permanent: the
+// plan or the data do not fit the model, or "training diverged: ..." (a loss that is NaN or infinite); resource: out of
+// memory; corrupt: `resume` is no checkpoint of this training, and the model is as it was.
 [[nodiscard]] Result<TrainingOutcome> train(Model& model, const Split& split, const TrainingPlan& plan,
-                                            std::uint64_t seed, const OnBatch& on_batch);
+                                            std::uint64_t seed, const OnTrainingBatch& on_batch,
+                                            std::span<const std::byte> resume = {});
 
 // `loss` as in TrainingPlan. permanent: as above, or the loss is not finite.
 [[nodiscard]] Result<EvaluationOutcome> evaluate(Model& model, const Split& split, const std::string& loss,

@@ -24,6 +24,10 @@ struct Config {
   std::chrono::milliseconds trainer_warm_for{120'000};
   std::int64_t trainer_memory_limit_mb = 4096;
   std::int64_t trainer_nice = 10;
+  // Of training: kept in memory for the trainer's death, and more rarely on the disk for the agent's and a power cut.
+  std::chrono::milliseconds checkpoint_interval{10'000};
+  std::int64_t checkpoint_batches = 0;
+  std::chrono::milliseconds checkpoint_to_disk{std::chrono::minutes(5)};
 
   std::chrono::milliseconds keep_alive{30'000};
   std::chrono::milliseconds session_expiry{std::chrono::hours(24 * 7)};

@@ -98,6 +98,15 @@ class Storage {
   [[nodiscard]] Result<> put_update(const TaskId& task, const wire::BlobRef& update, const PartSource& source);
   [[nodiscard]] Result<> drop_update(const TaskId& task);
 
+  // checkpoints ----------------------------------------------------------------------------------------------------
+  // Replaces the task's older one.
+  [[nodiscard]] Result<> put_checkpoint(const TaskId& task, std::uint64_t bytes, const PartSource& source);
+  // Its size; nothing when there is none.
+  [[nodiscard]] Result<std::optional<std::uint64_t>> checkpoint_bytes(const TaskId& task);
+  // corrupt, perhaps after the last part, when it is not as it was written.
+  [[nodiscard]] Result<> read_checkpoint(const TaskId& task, const PartSink& sink);
+  [[nodiscard]] Result<> drop_checkpoint(const TaskId& task);
+
   // records --------------------------------------------------------------------------------------------------------
   [[nodiscard]] Result<> add_evaluation(const Evaluation& evaluation);             // keeps the newest max_evaluations
   [[nodiscard]] Result<std::vector<Evaluation>> evaluations(std::size_t at_most);  // newest first

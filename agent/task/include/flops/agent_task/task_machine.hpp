@@ -50,6 +50,7 @@ struct Evaluated {
   wire::Metrics metrics;
 };
 struct MetricsDelivered {};
+struct Checkpointed {};  // training got further, and that is not lost when the trainer dies
 struct Trained {
   Outcome outcome;
 };
@@ -78,10 +79,11 @@ struct Restarted {
 
 }  // namespace event
 
-using Event = std::variant<event::Arrived, event::ChunksComplete, event::Assembled, event::AssembleFailed,
-                           event::BaseMissing, event::Chosen, event::Evaluated, event::MetricsDelivered, event::Trained,
-                           event::TrainFailed, event::Encoded, event::EncodeFailed, event::Granted, event::Receipted,
-                           event::Cancelled, event::Superseded, event::Connected, event::Restarted>;
+using Event =
+    std::variant<event::Arrived, event::ChunksComplete, event::Assembled, event::AssembleFailed, event::BaseMissing,
+                 event::Chosen, event::Evaluated, event::MetricsDelivered, event::Checkpointed, event::Trained,
+                 event::TrainFailed, event::Encoded, event::EncodeFailed, event::Granted, event::Receipted,
+                 event::Cancelled, event::Superseded, event::Connected, event::Restarted>;
 
 namespace action {
 

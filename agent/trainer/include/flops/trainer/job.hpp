@@ -5,7 +5,11 @@
 // model as little-endian float32 in layout order; the trainer maps it and writes the trained parameters into `result`,
 // a memfd of the same size. For `init` only `result` is used, and it is sized by the trainer.
 //
-// Descriptors beside a job: init [result], evaluate [parameters], train [parameters, result].
+// Descriptors beside a job: init [result], evaluate [parameters], train [parameters, result, checkpoint].
+//
+// Checkpoints: `checkpoint` is a memfd that the trainer sizes, with room for two. While it trains it writes one now and
+// then, says where it lies, and leaves it alone until the agent answers `kept`; so one whole checkpoint is there at any
+// instant. After the trainer's death the same descriptor with `resume` lets the next worker go on from it.
 //
 // Both sides treat what they read as hostile: unknown, missing or ill-typed fields and values out of range are refused.
 #pragma once
@@ -54,6 +58,22 @@ struct Training {
   bool operator==(const Training&) const = default;
 };
 
+// Where one lies in the checkpoint's memory.
+struct Place {
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+
+  bool operator==(const Place&) const = default;
+};
+
+// When the trainer writes a checkpoint: after so many batches or so much time, whichever comes first; 0: not for that.
+struct CheckpointPolicy {
+  std::int64_t batches = 0;
+  double seconds = 0;
+
+  bool operator==(const CheckpointPolicy&) const = default;
+};
+
 struct Job {
   JobKind kind = JobKind::train;
   std::string model;       // name in the zoo: "cnn-small"
@@ -63,6 +83,8 @@ struct Job {
   Training training;       // train only
   bool evaluate_first = false;
   std::int64_t evaluate_batch = 500;
+  CheckpointPolicy checkpoints;  // train only
+  std::optional<Place> resume;   // train only: a checkpoint to go on from; one that does not fit is ignored
 };
 
 struct Evaluation {
@@ -75,9 +97,10 @@ struct Evaluation {
 struct JobReport {
   std::optional<Evaluation> evaluation;  // of the base model
   // train
-  std::uint64_t samples = 0;  // in the train split: the update's weight
-  double train_loss = 0;      // mean over the last epoch
-  double train_seconds = 0;
+  std::uint64_t samples = 0;     // in the train split: the update's weight
+  double train_loss = 0;         // mean over the last epoch
+  double train_seconds = 0;      // in all workers
+  std::uint64_t resumed_at = 0;  // batches that came with a checkpoint
   // init
   std::string layout;  // canonical text
 };
@@ -88,9 +111,16 @@ struct Progress {
   std::uint64_t total = 0;  // batches
 };
 
+// A whole checkpoint, written but for this note.
+struct CheckpointNote {
+  Place place;
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;  // batches
+};
+
 [[nodiscard]] std::string_view to_string(JobKind kind);
 // Only what the kind needs is written, and expected by parse_job: `layout` and `dataset` not for init, `training` and
-// `evaluate_first` only for train, `evaluate_batch` not for init.
+// `evaluate_first`, `checkpoints` and `resume` only for train, `evaluate_batch` not for init.
 [[nodiscard]] std::string to_json(const Job& job);
 // permanent, with the field and what it must be.
 [[nodiscard]] Result<Job> parse_job(std::string_view json);
@@ -99,20 +129,27 @@ struct Progress {
 struct Answer {
   std::optional<Progress> progress;
   std::optional<Evaluation> evaluation;
+  std::optional<CheckpointNote> checkpoint;
   std::optional<JobReport> report;
   std::optional<Error> error;
 };
 [[nodiscard]] std::string to_json(const Answer& answer);
 [[nodiscard]] Result<Answer> parse_answer(std::string_view json);
 
-// agent -> trainer, besides a job: {"cancel":true} ends the current job at the next batch with an error `cancelled`.
-[[nodiscard]] std::string cancel_json();
-[[nodiscard]] bool is_cancel(std::string_view json);
+// agent -> trainer, besides a job.
+enum class Control {
+  cancel,   // ends the job at the next batch with an error `cancelled`
+  suspend,  // the same, after a checkpoint when it trains: the job will be given again
+  kept,     // the checkpoint that was noted is not needed any more in its place
+};
+[[nodiscard]] std::string to_json(Control control);
+// Nothing when the text is something else.
+[[nodiscard]] std::optional<Control> parse_control(std::string_view json);
 
-// One packet with at most two descriptors. Both: transient when the (non-blocking) socket would block; cancelled when
-// the peer closed. permanent: empty or larger than max_packet, or more than two descriptors (those received are
-// closed).
-inline constexpr std::size_t max_descriptors = 2;
+// One packet with at most three descriptors. Both: transient when the (non-blocking) socket would block; cancelled when
+// the peer closed. permanent: empty or larger than max_packet, or more than three descriptors (those received
+// are closed).
+inline constexpr std::size_t max_descriptors = 3;
 struct Packet {
   std::string text;
   std::vector<Fd> descriptors;

@@ -22,21 +22,31 @@ namespace flops::trainer {
 struct JobCallbacks {
   std::function<void(const Progress&)> progress;
   std::function<void(const Evaluation&)> evaluated;
-  // Exactly once, last. cancelled after cancel(); transient when the process died (killed, out of memory); permanent
-  // when the job cannot work (unknown model, missing data).
+  // A whole checkpoint lies in the job's memory, and stays as it is while this runs. Also after suspend().
+  std::function<void(const CheckpointNote&)> checkpointed;
+  // Exactly once, last. cancelled after cancel() and suspend(); transient when the process died (killed, out of
+  // memory); permanent when the job cannot work (unknown model, missing data).
   std::function<void(Result<JobReport>)> finished;
+};
+
+// Descriptors of a job's memory (job.hpp); -1 for one that the job's kind does not use.
+struct JobMemory {
+  int parameters = -1;
+  int result = -1;
+  int checkpoint = -1;
 };
 
 class Trainer {
  public:
   virtual ~Trainer() = default;
-  // bug when a job runs. `parameters` and `result` stay with the caller, who may close them at once; -1 for one that
-  // the job's kind does not use (job.hpp). Never calls back before it returns. After success of `init` the size of
-  // `result` is the model's, and sealed.
-  [[nodiscard]] virtual Result<> start(const Job& job, int parameters, int result, JobCallbacks callbacks) = 0;
-  virtual void cancel() = 0;  // no effect when idle
+  // bug when a job runs. The memory's descriptors stay with the caller, who may close them at once. Never calls back
+  // before it returns. After success of `init` the size of `result` is the model's, and sealed.
+  [[nodiscard]] virtual Result<> start(const Job& job, const JobMemory& memory, JobCallbacks callbacks) = 0;
+  // Both without effect when idle. suspend() lets the job write a checkpoint first; it may also still end well.
+  virtual void cancel() = 0;
+  virtual void suspend() = 0;
   [[nodiscard]] virtual bool busy() const = 0;
-  // Ends the worker process, kindly, then by force; `done` when it is gone.
+  // Suspends a job that runs, then ends the worker process, kindly, then by force; `done` when it is gone.
   virtual void stop(std::function<void()> done) = 0;
 };
 
@@ -47,7 +57,8 @@ struct ProcessTrainerOptions {
   std::int64_t threads = 0;  // compute threads; 0: all cores
   std::int64_t memory_limit_mb = 4096;  // RLIMIT_DATA of the worker; 0: none
   int nice = 10;
-  std::chrono::milliseconds cancel_grace{10'000};  // cancel -> SIGTERM -> (2 s) SIGKILL
+  std::chrono::milliseconds suspend_grace{60'000};  // a batch may take long; killed, it would be lost every time
+  std::chrono::milliseconds cancel_grace{10'000};   // cancel or stop -> SIGTERM -> (2 s) SIGKILL
 };
 
 // Starts flops-trainer as a child when the first job comes, keeps it warm, restarts it when it died. The child ends by
@@ -56,8 +67,9 @@ class ProcessTrainer final : public Trainer {
  public:
   ProcessTrainer(boost::asio::any_io_executor loop, ProcessTrainerOptions options);
   ~ProcessTrainer() override;
-  [[nodiscard]] Result<> start(const Job& job, int parameters, int result, JobCallbacks callbacks) override;
+  [[nodiscard]] Result<> start(const Job& job, const JobMemory& memory, JobCallbacks callbacks) override;
   void cancel() override;
+  void suspend() override;
   [[nodiscard]] bool busy() const override;
   void stop(std::function<void()> done) override;
 
