@@ -68,6 +68,8 @@ void bind(ConfigSpec& spec, Draft& draft) {
                "The same, after so many batches; 0: by time only");
   spec.duration("trainer.checkpoint_to_disk", config.checkpoint_to_disk, milliseconds(0), std::chrono::hours(24 * 7),
                 "How often at most it is saved on the disk, so that a power cut repeats no more than that");
+  spec.boolean("trainer.background", config.trainer_background,
+               "Train only with the processor and disk time that other programs leave; false: only as nice says");
   spec.duration("mqtt.keep_alive", config.keep_alive, std::chrono::seconds(5), std::chrono::hours(1),
                 "Longest silence on the link");
   spec.duration("mqtt.session_expiry", config.session_expiry, std::chrono::minutes(1), std::chrono::hours(24 * 30),

@@ -73,10 +73,13 @@ process::Command worker_command(const ProcessTrainerOptions& options, int socket
   }
   command.descriptors = {{socket, socket_in_worker}};
   command.nice = options.nice;
+  command.background = options.background;
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // shadow memory counts as data
   command.data_limit_bytes = static_cast<std::uint64_t>(options.memory_limit_mb) << 20U;
 #endif
-  command.oom_score_adj = 500;  // rather the trainer than the agent or the device's own work
+  // The highest: when memory is short, the trainer goes first however small it is beside the device's own work. Its
+  // work can be done again, theirs perhaps not.
+  command.oom_score_adj = 1000;
   return command;
 }
 

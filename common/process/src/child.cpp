@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -122,22 +123,36 @@ bool redirect_output(const std::string& log_file) {
   return fd >= 0 && ::dup2(fd, STDOUT_FILENO) >= 0 && ::dup2(fd, STDERR_FILENO) >= 0;
 }
 
+void write_own(const char* file, std::string_view text) {
+  const int fd = ::open(file, O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    [[maybe_unused]] const ssize_t n = ::write(fd, text.data(), text.size());
+    ::close(fd);
+  }
+}
+
+void step_back() {
+  constexpr int ioprio_who_process = 1;
+  constexpr int ioprio_class_idle = 3 << 13;
+  (void)::syscall(SYS_ioprio_set, ioprio_who_process, 0, ioprio_class_idle);
+  // Where the kernel groups processes by session, SCHED_IDLE counts only within the group: against the other groups it
+  // is the group's own niceness.
+  write_own("/proc/self/autogroup", "19");
+  // Last: from here on it may have to wait for a long time.
+  const sched_param none{};
+  (void)::sched_setscheduler(0, SCHED_IDLE, &none);
+}
+
 // Only what makes the child a better neighbour; a failure here is not a reason not to start.
 void lower_priority(const Command& command, const Prepared& prepared) {
   if (command.nice > 0) {
     (void)::setpriority(PRIO_PROCESS, 0, command.nice);
   }
-  if (command.nice >= 10) {
-    constexpr int ioprio_who_process = 1;
-    constexpr int ioprio_class_idle = 3 << 13;
-    (void)::syscall(SYS_ioprio_set, ioprio_who_process, 0, ioprio_class_idle);
-  }
   if (command.oom_score_adj != 0) {
-    const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd >= 0) {
-      [[maybe_unused]] const ssize_t n = ::write(fd, prepared.oom_score_adj.data(), prepared.oom_score_adj.size());
-      ::close(fd);
-    }
+    write_own("/proc/self/oom_score_adj", prepared.oom_score_adj);
+  }
+  if (command.background) {
+    step_back();
   }
 }
 
@@ -152,7 +167,12 @@ void lower_priority(const Command& command, const Prepared& prepared) {
   for (const int number : {SIGINT, SIGTERM, SIGPIPE, SIGCHLD, SIGHUP}) {
     (void)::signal(number, SIG_DFL);
   }
-  (void)::setpgid(0, 0);  // Ctrl-C in a terminal is the parent's to handle
+  // A group of its own either way: Ctrl-C in a terminal is the parent's to handle.
+  if (command.background) {
+    (void)::setsid();
+  } else {
+    (void)::setpgid(0, 0);
+  }
   lower_priority(command, prepared);
   if (command.data_limit_bytes > 0) {
     const rlimit limit{command.data_limit_bytes, command.data_limit_bytes};

@@ -90,6 +90,7 @@ class TrainerUnderTest {
   explicit TrainerUnderTest(const std::filesystem::path& program, trainer::ProcessTrainerOptions options = {}) {
     options.program = program;
     options.threads = 1;
+    options.background = false;  // or it would wait for whatever else this machine does
     trainer_.emplace(loop_.get_executor(), options);
   }
 

@@ -1,4 +1,7 @@
 // How a real worker process lives and dies.
+#include <string>
+
+#include <sched.h>
 #include <sys/resource.h>
 
 #include "jobs.hpp"
@@ -17,6 +20,25 @@ TEST_CASE("worker: it has no privileges to gain, a system call filter, low prior
   rlimit core{};
   REQUIRE(::prlimit(pid, RLIMIT_CORE, nullptr, &core) == 0);
   CHECK(core.rlim_max == 0);
+}
+
+TEST_CASE("worker: it runs only with what others leave, and is the first to go when memory is short") {
+  boost::asio::io_context loop;
+  trainer::ProcessTrainerOptions options;
+  options.program = programs() / "flops-trainer";
+  trainer::ProcessTrainer trainer(loop.get_executor(), options);
+  trainer::Job job;
+  job.kind = trainer::JobKind::init;
+  job.model = "softmax";
+  const Fd result = memory(0);
+  REQUIRE(trainer.start(job, -1, result.get(), {}));
+  const auto pid = trainer.worker_pid();
+  REQUIRE(pid);
+  // The last thing before it becomes another program, with whatever threads that has. It need not get to its job.
+  REQUIRE(test::run_until(loop, [&] { return ::sched_getscheduler(*pid) == SCHED_IDLE; }));
+  int oom_score_adj = 0;
+  std::ifstream("/proc/" + std::to_string(*pid) + "/oom_score_adj") >> oom_score_adj;
+  CHECK(oom_score_adj == 1000);
 }
 
 TEST_CASE("worker: it runs one job at a time") {

@@ -28,6 +28,7 @@ TEST_CASE("config: the device's id is all that is needed") {
   CHECK(config->trainer_program.filename() == "flops-trainer");
   CHECK(config->trainer_program.is_absolute());
   CHECK(config->session_expiry == std::chrono::hours(24 * 7));
+  CHECK(config->trainer_background);
   CHECK(config->datasets.empty());
 }
 
@@ -43,6 +44,7 @@ threads = 2
 warm_for = "5s"
 memory_limit_mb = 512
 nice = 5
+background = false
 [mqtt]
 keep_alive = "10s"
 session_expiry = "2d"
@@ -64,6 +66,7 @@ test_labels = "/d"
   CHECK(config->trainer_warm_for == std::chrono::seconds(5));
   CHECK(config->trainer_memory_limit_mb == 512);
   CHECK(config->trainer_nice == 5);
+  CHECK_FALSE(config->trainer_background);
   CHECK(config->keep_alive == std::chrono::seconds(10));
   CHECK(config->session_expiry == std::chrono::hours(48));
   CHECK(config->labels == std::map<std::string, std::string>{{"site", "hall-3"}});

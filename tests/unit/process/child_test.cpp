@@ -3,10 +3,13 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <iterator>
 #include <optional>
+#include <sstream>
 #include <thread>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,6 +90,42 @@ TEST_CASE("child: it gets its environment, limits and priority, and no descripto
   CHECK(outcome.output.find("data=65536") != std::string::npos);
   CHECK(outcome.output.find("fd3=/dev/zero") != std::string::npos);
   CHECK_MESSAGE(outcome.output.find("leak=yes") == std::string::npos, outcome.output);
+}
+
+TEST_CASE("child: one in the background takes only what others leave, and so do its children") {
+  struct Row {
+    const char* name;
+    bool background;
+    int policy;
+    const char* io_class;
+    bool session;
+  };
+  for (const Row& row :
+       {Row{"background", true, SCHED_IDLE, "idle", true}, Row{"only nice", false, SCHED_OTHER, "none", false}}) {
+    CAPTURE(row.name);
+    Command command;
+    command.nice = 12;
+    command.background = row.background;
+    command.oom_score_adj = 1000;
+    // `cat` and `ionice` are children of the shell: what they say of themselves is inherited.
+    const Outcome outcome =
+        run("cat /proc/self/stat; echo \"oom=$(cat /proc/self/oom_score_adj)\"; echo \"io=$(ionice)\"; "
+            "echo \"group=$(cat /proc/self/autogroup 2>/dev/null)\"; echo \"pid=$$\"",
+            command);
+    CAPTURE(outcome.output);
+    std::istringstream fields(outcome.output.substr(outcome.output.rfind(')') + 2));
+    std::vector<std::string> stat(std::istream_iterator<std::string>(fields), {});
+    REQUIRE(stat.size() > 38);  // proc_pid_stat(5): field 3 is the first here
+    CHECK(stat[38] == std::to_string(row.policy));
+    CHECK(stat[16] == "12");
+    CHECK((outcome.output.find("pid=" + stat[3] + "\n") != std::string::npos) == row.session);
+    CHECK(outcome.output.find("oom=1000") != std::string::npos);
+    CHECK(outcome.output.find(std::string("io=") + row.io_class) != std::string::npos);
+    // Kernels without autogroups say nothing.
+    if (outcome.output.find("group=/autogroup") != std::string::npos && row.background) {
+      CHECK(outcome.output.find("nice 19") != std::string::npos);
+    }
+  }
 }
 
 TEST_CASE("child: stop asks first, then kills") {

@@ -28,6 +28,7 @@ struct Config {
   std::chrono::milliseconds checkpoint_interval{10'000};
   std::int64_t checkpoint_batches = 0;
   std::chrono::milliseconds checkpoint_to_disk{std::chrono::minutes(5)};
+  bool trainer_background = true;
 
   std::chrono::milliseconds keep_alive{30'000};
   std::chrono::milliseconds session_expiry{std::chrono::hours(24 * 7)};

@@ -24,9 +24,13 @@ struct Command {
   std::vector<std::pair<std::string, std::string>> environment;  // added to the parent's
   std::vector<std::pair<int, int>> descriptors;  // (ours, the child's number >= 3); all others are closed
   std::filesystem::path log_file;                // stdout and stderr, appended; empty: inherited
-  int nice = 0;                                  // > 0: nicer; idle I/O class from 10 on
-  std::uint64_t data_limit_bytes = 0;            // RLIMIT_DATA; 0: none
-  int oom_score_adj = 0;
+  int nice = 0;                                  // > 0: nicer
+  // Runs, with all threads and children it will have, only when nothing else wants the processor or the disk:
+  // SCHED_IDLE, the idle I/O class, and a session of its own whose scheduling group (autogroup) steps back too.
+  // Between control groups the kernel goes by their weights: docs/configuration.md.
+  bool background = false;
+  std::uint64_t data_limit_bytes = 0;  // RLIMIT_DATA; 0: none
+  int oom_score_adj = 0;               // 0 to 1000: the higher, the sooner it is killed when memory is short
 };
 
 struct Exit {
