@@ -66,6 +66,12 @@ std::string data_tags(const json::value& device) {
   return tags.empty() ? "-" : fmt::format("{}", fmt::join(tags, ","));
 }
 
+// The reason has a line of its own in the details.
+std::string activity(const json::value& device) {
+  const auto paused = text_field(device, "paused");
+  return text(device, "activity") + (paused && !paused->empty() ? " (paused)" : "");
+}
+
 }  // namespace
 
 std::optional<std::string> text_field(const json::value& object, std::string_view name) {
@@ -109,7 +115,7 @@ std::string tokens_table(const json::value& answer) {
 std::string devices_table(const json::value& answer) {
   Table table({{"DEVICE"}, {"STATE"}, {"ONLINE"}, {"ACTIVITY"}, {"DATA"}, {"ARCH"}, {"VERSION"}, {"LAST SEEN"}});
   for (const json::value& device : array_field(answer, "devices")) {
-    table.add({text(device, "id"), text(device, "state"), online(device), text(device, "activity"), data_tags(device),
+    table.add({text(device, "id"), text(device, "state"), online(device), activity(device), data_tags(device),
                text(device, "architecture"), text(device, "agent_version"), time(device, "last_seen")});
   }
   return table.text();
@@ -120,7 +126,8 @@ std::string device_details(const json::value& device) {
                                                          {"state", text(device, "state")},
                                                          {"online", online(device)},
                                                          {"last seen", time(device, "last_seen")},
-                                                         {"activity", text(device, "activity")},
+                                                         {"activity", activity(device)},
+                                                         {"paused", text(device, "paused")},
                                                          {"task", text(device, "task")},
                                                          {"agent version", text(device, "agent_version")},
                                                          {"architecture", text(device, "architecture")},

@@ -161,6 +161,7 @@ void fields(V& v, DeviceState& m) {
   v.text_map("labels", m.labels, 32, 64, 128);
   v.text("activity", m.activity, 32);
   v.text("task", m.task, 64);
+  v.text("paused", m.paused, max_reason);
   v.number("load", m.load, 0, huge);
   v.number("temperature", m.temperature, -huge, huge);
   v.integer("battery_percent", m.battery_percent, -1, 100);

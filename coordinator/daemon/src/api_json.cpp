@@ -33,6 +33,7 @@ json::object device_json(const Device& device) {
                    {"certificate_not_after", time_or_null(device.row.certificate_not_after * 1000)},
                    {"activity", device.state.activity},
                    {"task", device.state.task},
+                   {"paused", device.state.paused},
                    {"load", device.state.load},
                    {"temperature", device.state.temperature},
                    {"battery_percent", device.state.battery_percent}};

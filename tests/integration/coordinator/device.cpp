@@ -69,11 +69,15 @@ mqtt::Options Device::options() const {
   options.ca_file = folder_ / "ca.pem";
   options.certificate_file = folder_ / "certificate.pem";
   options.key_file = folder_ / "key.pem";
-  options.will =
-      mqtt::Will{topics_.device_state(id_),
-                 wire::encode(wire::DeviceState{
-                     .lost = true, .session = "s", .agent_version = "t", .labels = {}, .activity = "idle", .task = ""}),
-                 true};
+  options.will = mqtt::Will{topics_.device_state(id_),
+                            wire::encode(wire::DeviceState{.lost = true,
+                                                           .session = "s",
+                                                           .agent_version = "t",
+                                                           .labels = {},
+                                                           .activity = "idle",
+                                                           .task = "",
+                                                           .paused = ""}),
+                            true};
   return options;
 }
 

@@ -32,6 +32,21 @@ TEST_CASE("enrolment: only a good token makes a device, and its name stays its o
   CHECK(coordinator.json("GET", "/v1/devices").at("devices").as_array().size() == 1);
 }
 
+TEST_CASE("devices: the API shows why a device does not train") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  Device a(coordinator, "a");
+  a.join(coordinator.token());
+  wire::DeviceState state;
+  state.online = true;
+  state.session = "s";
+  state.activity = "training";
+  state.paused = "temperature 81 C is above 80 C";
+  REQUIRE(a.publish("flops/v1/test/devices/a/state", wire::encode(state)).has_value());
+  CHECK(run_until(coordinator.loop(),
+                  [&] { return coordinator.json("GET", "/v1/devices/a").at("paused").as_string() == state.paused; }));
+}
+
 TEST_CASE("enrolment: the broker lets a device reach its own topics and nothing else") {
   boost::asio::io_context loop;
   CoordinatorProcess coordinator(loop);

@@ -74,7 +74,8 @@ TEST_CASE("wire: every message survives the way through JSON") {
   round_trip(Cancel{reference(), "over"});
   round_trip(HelloRequest{"s"});
   round_trip(Refused{"up/result", "field", "why"});
-  round_trip(DeviceState{true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", 0.5, 41.5, 80});
+  round_trip(DeviceState{
+      true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", "temperature 81 C is above 80 C", 0.5, 41.5, 80});
   round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3});
   round_trip(RunStatus{reference().run, "running", 1, 2, 5, 4, 0.5, 0.75, 100, 200});
 }

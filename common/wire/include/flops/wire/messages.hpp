@@ -206,6 +206,7 @@ struct DeviceState {
   std::map<std::string, std::string> labels;
   std::string activity;  // idle | fetching | evaluating | training | uploading
   std::string task;
+  std::string paused;                 // why training waits, for people; empty: it does not
   double load = 0;                    // 1 min
   double temperature = 0;             // degrees Celsius; 0: unknown
   std::int64_t battery_percent = -1;  // -1: none
