@@ -23,6 +23,7 @@ struct Settings {
   double rate = 0.5;
   bool on = false;
   std::chrono::milliseconds wait = 30s;
+  std::vector<std::string> links = {"a", "b"};
   std::map<std::string, std::string> labels;
   std::deque<Element> elements;
 };
@@ -36,6 +37,8 @@ void bind(ConfigSpec& spec, Settings& settings) {
   spec.number("rate", settings.rate, 0, 1, "a rate");
   spec.boolean("on", settings.on, "a switch");
   spec.duration("wait", settings.wait, 1s, 1h, "a duration");
+  spec.texts("links", settings.links, 2, "links",
+             [](const std::string& value) { return value == "bad" ? "is bad" : ""; });
   spec.text_map("labels", settings.labels, "labels");
   spec.tables(
       "dataset",
@@ -58,6 +61,7 @@ name = "x"
 rate = 1
 on = true
 wait = "5m"
+links = ["c"]
 [broker]
 mode = "external"
 port = 1
@@ -80,6 +84,7 @@ size = 7
   CHECK(settings.mode == "external");
   CHECK(settings.port == 1);
   CHECK(settings.folder == "/etc/flops/data");
+  CHECK(settings.links == std::vector<std::string>{"c"});
   CHECK(settings.labels.at("site") == "north");
   REQUIRE(settings.elements.size() == 2);
   CHECK(settings.elements[0].tag == "a");
@@ -116,6 +121,10 @@ TEST_CASE("config: a bad value leaves the default, and what is no TOML is said w
                          Row{"overflow", "wait = \"99999999999999999d\"\n", "expected a duration"},
                          Row{"short", "wait = \"1ms\"\n", "out of range: 1s to 1h"},
                          Row{"labels", "[labels]\na = 1\n", "'a': expected text"},
+                         Row{"a text for a list", "links = \"a\"\n", "expected a list of texts, found text"},
+                         Row{"a list of numbers", "links = [\"a\", 1]\n", "expected text, found an integer"},
+                         Row{"an element", "links = [\"x\", \"bad\"]\n", "is bad"},
+                         Row{"too long", "links = [\"x\", \"y\", \"z\"]\n", "3 texts; at most 2"},
                          Row{"tables", "dataset = 3\n", "expected [[dataset]]"}}) {
     SUBCASE(row.name) {
       Settings settings;
@@ -126,6 +135,7 @@ TEST_CASE("config: a bad value leaves the default, and what is no TOML is said w
       CHECK_MESSAGE(parsed.error().what.find(row.expected) != std::string::npos, parsed.error().what);
       CHECK(settings.wait == 30s);
       CHECK(settings.name == "default");
+      CHECK(settings.links == std::vector<std::string>{"a", "b"});
     }
   }
 }
@@ -148,8 +158,8 @@ TEST_CASE("config: a required key that is missing is an error, and the reference
   ConfigSpec all("test");
   bind(all, settings);
   const std::string reference = all.reference();
-  for (const char* expected :
-       {"name = \"default\"", "[broker]", "port = 8883", "wait = \"30s\"", "[[dataset]]", "# [labels]"}) {
+  for (const char* expected : {"name = \"default\"", "[broker]", "port = 8883", "wait = \"30s\"",
+                               "links = [\"a\", \"b\"]", "[[dataset]]", "# [labels]"}) {
     CHECK_MESSAGE(reference.find(expected) != std::string::npos, reference);
   }
 }

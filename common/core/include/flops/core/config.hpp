@@ -50,6 +50,9 @@ class ConfigSpec {
   // "250ms", "30s", "5m", "12h", "7d".
   void duration(std::string key, std::chrono::milliseconds& target, std::chrono::milliseconds min,
                 std::chrono::milliseconds max, std::string doc);
+  // A list of at most `max_count` texts, each checked.
+  void texts(std::string key, std::vector<std::string>& target, std::size_t max_count, std::string doc,
+             Check check = {});
   // A table of free keys with text values, as for labels.
   void text_map(std::string key, std::map<std::string, std::string>& target, std::string doc);
   // [[key]]: `begin` makes one element and binds its rows to a spec of its own.
