@@ -1,5 +1,7 @@
 #include "flops/agent_config/config.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <list>
 #include <set>
 
@@ -17,11 +19,26 @@ constexpr std::size_t max_labels = 32;
 constexpr std::size_t max_label_name = 64;
 constexpr std::size_t max_label_value = 128;
 constexpr std::size_t max_datasets = 64;
+constexpr std::size_t max_interfaces = 16;
+constexpr std::size_t max_time_windows = 32;
+constexpr const char* metered_train = "train";
+constexpr const char* metered_pause = "pause";
+
+std::string name_of_policy(const Conditions& conditions) {
+  return conditions.pause_when_metered ? metered_pause : metered_train;
+}
 
 // What the rows write into; becomes a Config when nothing is wrong.
 struct Draft {
+  explicit Draft(Config start)
+      : config(std::move(start)), device(config.device.str()), metered(name_of_policy(config.conditions)) {
+    std::ranges::transform(config.conditions.time_windows, std::back_inserter(time_windows), to_text);
+  }
+
   Config config;
   std::string device;
+  std::string metered;
+  std::vector<std::string> time_windows;
   std::list<trainer::DatasetFiles> datasets;  // addresses must not move while elements are added
 };
 
@@ -39,6 +56,32 @@ std::string check_id(const std::string& text) {
 std::string check_tag(const std::string& text) {
   return is_valid_id(text) ? std::string()
                            : fmt::format("'{}' is not a tag: use a-z, 0-9, '.', '_', '-'", text.substr(0, 64));
+}
+
+std::string check_time_window(const std::string& text) {
+  const auto window = parse_time_window(text);
+  return window ? std::string() : window.error().what;
+}
+
+void bind_conditions(ConfigSpec& spec, Draft& draft) {
+  Conditions& conditions = draft.config.conditions;
+  spec.integer("conditions.max_temperature", conditions.max_temperature, 0, 150,
+               "Train up to this temperature of the hottest sensor, in degrees Celsius; 0: any");
+  spec.integer("conditions.max_other_load", conditions.max_other_load, 1, 100,
+               "Train while other programs use up to this percentage of all processors; 100: any");
+  spec.integer("conditions.max_memory_pressure", conditions.max_memory_pressure, 1, 100,
+               "Train while programs wait for memory up to this percentage of the time; 100: any");
+  spec.integer("conditions.min_battery", conditions.min_battery, 0, 100,
+               "Train on battery down to this percentage; 0: any, 100: only on mains");
+  spec.choice("conditions.metered", draft.metered, {metered_train, metered_pause},
+              "While the default route leads over a metered link");
+  spec.texts("conditions.metered_interfaces", conditions.metered_interfaces, max_interfaces,
+             "Which links are metered: names of interfaces, or the beginning of names and *", problem_with_interface);
+  spec.texts("conditions.time_windows", draft.time_windows, max_time_windows,
+             "When to train, in local time, e.g. \"22:00-06:00\" or \"sat,sun 00:00-24:00\"; none: always",
+             check_time_window);
+  spec.duration("conditions.resume_after", conditions.resume_after, milliseconds(0), std::chrono::hours(1),
+                "How long all of these hold before training goes on after a pause");
 }
 
 void bind_dataset(ConfigSpec& spec, trainer::DatasetFiles& files) {
@@ -70,6 +113,7 @@ void bind(ConfigSpec& spec, Draft& draft) {
                 "How often at most it is saved on the disk, so that a power cut repeats no more than that");
   spec.boolean("trainer.background", config.trainer_background,
                "Train only with the processor and disk time that other programs leave; false: only as nice says");
+  bind_conditions(spec, draft);
   spec.duration("mqtt.keep_alive", config.keep_alive, std::chrono::seconds(5), std::chrono::hours(1),
                 "Longest silence on the link");
   spec.duration("mqtt.session_expiry", config.session_expiry, std::chrono::minutes(1), std::chrono::hours(24 * 30),
@@ -117,8 +161,9 @@ Result<Config> load_config(const std::filesystem::path& file) {
 }
 
 Result<Config> parse_config(std::string_view toml, const std::string& name) {
-  Draft draft;
-  draft.config.trainer_program = program_beside_own();
+  Config defaults;
+  defaults.trainer_program = program_beside_own();
+  Draft draft(std::move(defaults));
   ConfigSpec spec("flops-agent");
   bind(spec, draft);
   const auto parsed = spec.parse(toml, name);
@@ -137,12 +182,17 @@ Result<Config> parse_config(std::string_view toml, const std::string& name) {
     return fail(device.error());
   }
   draft.config.device = *std::move(device);
+  draft.config.conditions.pause_when_metered = draft.metered == metered_pause;
+  draft.config.conditions.time_windows.clear();
+  for (const std::string& text : draft.time_windows) {
+    draft.config.conditions.time_windows.push_back(*parse_time_window(text));
+  }
   draft.config.datasets.assign(draft.datasets.begin(), draft.datasets.end());
   return std::move(draft.config);
 }
 
 std::string config_reference(const Config& config) {
-  Draft draft{config, config.device.str(), {}};
+  Draft draft(config);
   ConfigSpec spec("flops-agent");
   bind(spec, draft);
   return spec.reference();

@@ -29,6 +29,7 @@ TEST_CASE("config: the device's id is all that is needed") {
   CHECK(config->trainer_program.is_absolute());
   CHECK(config->session_expiry == std::chrono::hours(24 * 7));
   CHECK(config->trainer_background);
+  CHECK(config->conditions == Conditions());
   CHECK(config->datasets.empty());
 }
 
@@ -45,6 +46,15 @@ warm_for = "5s"
 memory_limit_mb = 512
 nice = 5
 background = false
+[conditions]
+max_temperature = 70
+max_other_load = 60
+max_memory_pressure = 5
+min_battery = 100
+metered = "pause"
+metered_interfaces = ["usb0", "wwan*"]
+time_windows = ["22:00-06:00", "sat,sun 00:00-24:00"]
+resume_after = "1m"
 [mqtt]
 keep_alive = "10s"
 session_expiry = "2d"
@@ -67,6 +77,16 @@ test_labels = "/d"
   CHECK(config->trainer_memory_limit_mb == 512);
   CHECK(config->trainer_nice == 5);
   CHECK_FALSE(config->trainer_background);
+  Conditions conditions;
+  conditions.max_temperature = 70;
+  conditions.max_other_load = 60;
+  conditions.max_memory_pressure = 5;
+  conditions.min_battery = 100;
+  conditions.pause_when_metered = true;
+  conditions.metered_interfaces = {"usb0", "wwan*"};
+  conditions.time_windows = {{0x7F, 22 * 60, 6 * 60}, {0x60, 0, 24 * 60}};
+  conditions.resume_after = std::chrono::minutes(1);
+  CHECK(config->conditions == conditions);
   CHECK(config->keep_alive == std::chrono::seconds(10));
   CHECK(config->session_expiry == std::chrono::hours(48));
   CHECK(config->labels == std::map<std::string, std::string>{{"site", "hall-3"}});
@@ -84,6 +104,11 @@ colour = "red"
 [trainer]
 nice = 40
 threads = "two"
+[conditions]
+max_temperature = 300
+metered = "stop"
+metered_interfaces = "wwan0"
+time_windows = ["22:00-06:00", "nights"]
 [mqtt]
 keep_alive = 30
 [[dataset]]
@@ -95,7 +120,11 @@ train_samples = "x"
   CHECK(says(text, "agent.toml:4: unknown key 'colour'"));
   CHECK(says(text, "agent.toml:6: 'trainer.nice': 40 is out of range"));
   CHECK(says(text, "agent.toml:7: 'trainer.threads'"));
-  CHECK(says(text, "agent.toml:9: 'mqtt.keep_alive'"));
+  CHECK(says(text, "agent.toml:9: 'conditions.max_temperature': 300 is out of range"));
+  CHECK(says(text, "agent.toml:10: 'conditions.metered'"));
+  CHECK(says(text, "agent.toml:11: 'conditions.metered_interfaces': expected a list of texts"));
+  CHECK(says(text, "agent.toml:12: 'conditions.time_windows': 'nights'"));
+  CHECK(says(text, "agent.toml:14: 'mqtt.keep_alive'"));
   CHECK(says(text, "'a b' is not a tag"));
   CHECK(says(text, "'test_labels' is missing"));
 }
@@ -118,6 +147,9 @@ TEST_CASE("config: the reference is a file that can be loaded again") {
   config.device = *DeviceId::parse("pi-7");
   config.trainer_nice = 3;
   config.trainer_program = "/x/flops-trainer";
+  config.conditions.pause_when_metered = true;
+  config.conditions.metered_interfaces.clear();
+  config.conditions.time_windows = {{0x1F, 18 * 60 + 30, 60}};
   std::string reference = config_reference(config);
   CHECK(says(reference, "nice = 3"));
   CHECK(says(reference, "[[dataset]]"));
@@ -127,5 +159,6 @@ TEST_CASE("config: the reference is a file that can be loaded again") {
   REQUIRE_MESSAGE(again.has_value(), (again ? "" : again.error().what));
   CHECK(again->device == config.device);
   CHECK(again->trainer_nice == 3);
+  CHECK(again->conditions == config.conditions);
   CHECK(says(config_reference(), "device = "));
 }

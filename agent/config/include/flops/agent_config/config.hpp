@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "flops/agent_governor/conditions.hpp"
 #include "flops/core/error.hpp"
 #include "flops/core/id.hpp"
 #include "flops/trainer/job.hpp"
@@ -29,6 +30,8 @@ struct Config {
   std::int64_t checkpoint_batches = 0;
   std::chrono::milliseconds checkpoint_to_disk{std::chrono::minutes(5)};
   bool trainer_background = true;
+
+  Conditions conditions;
 
   std::chrono::milliseconds keep_alive{30'000};
   std::chrono::milliseconds session_expiry{std::chrono::hours(24 * 7)};
