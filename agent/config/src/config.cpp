@@ -80,6 +80,8 @@ void bind_conditions(ConfigSpec& spec, Draft& draft) {
   spec.texts("conditions.time_windows", draft.time_windows, max_time_windows,
              "When to train, in local time, e.g. \"22:00-06:00\" or \"sat,sun 00:00-24:00\"; none: always",
              check_time_window);
+  spec.path("conditions.system_root", draft.config.system_root,
+            "The folder with the device's proc and sys: another one for an agent in a container");
   spec.duration("conditions.resume_after", conditions.resume_after, milliseconds(0), std::chrono::hours(1),
                 "How long all of these hold before training goes on after a pause");
 }

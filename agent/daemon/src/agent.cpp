@@ -51,6 +51,9 @@ Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity
       answer_timer_(loop),
       stop_timer_(loop),
       trainer_(loop.get_executor(), trainer_options(config)),
+      probes_(config.system_root),
+      governor_(loop.get_executor(), config.conditions, probes_,
+                [this](const Verdict& verdict) { conditions_changed(verdict); }),
       fetcher_(loop.get_executor(), fetcher_ports()),
       uploader_(uploader_ports()),
       worker_(loop.get_executor()) {}
@@ -111,6 +114,7 @@ void Agent::stop() {
   }
   log::info("agent", "stopping");
   worker_.stop();
+  governor_.stop();
   tick_timer_.cancel();
   schedule_timer_.cancel();
   tidy_timer_.cancel();
@@ -175,6 +179,9 @@ wire::DeviceState Agent::device_state() const {
   state.load = sensors_.load;
   state.temperature = sensors_.temperature;
   state.battery_percent = sensors_.battery_percent;
+  if (has_task_in({Phase::ready, Phase::running})) {
+    state.paused = governor_.verdict().reason;
+  }
   // What keeps the device busiest is what it says.
   static constexpr Phase order[] = {Phase::running,   Phase::encoding, Phase::assembling, Phase::fetching,
                                     Phase::uploading, Phase::offering, Phase::ready};

@@ -19,10 +19,12 @@
 #include "flops/agent_config/config.hpp"
 #include "flops/agent_daemon/inventory.hpp"
 #include "flops/agent_enrol/enrol.hpp"
+#include "flops/agent_governor/probes.hpp"
 #include "flops/agent_storage/storage.hpp"
 #include "flops/agent_task/task_machine.hpp"
 #include "flops/core/error.hpp"
 #include "flops/trainer/trainer.hpp"
+#include "governor_watch.hpp"
 #include "link.hpp"
 #include "model_work.hpp"
 #include "uploader.hpp"
@@ -102,6 +104,9 @@ class Agent {
   void remove_ended();
   void schedule();
   void schedule_soon();
+  [[nodiscard]] bool has_task_in(std::initializer_list<Phase> phases) const;
+  void watch_conditions();
+  void conditions_changed(const Verdict& verdict);
   [[nodiscard]] EntryPtr find(const TaskId& id) const;
   [[nodiscard]] std::vector<TaskId> task_ids() const;
   [[nodiscard]] std::vector<Digest> models_in_use() const;
@@ -153,6 +158,7 @@ class Agent {
   bool schedule_pending_ = false;
   bool tidy_pending_ = false;
   bool checking_base_ = false;
+  bool freeing_trainer_ = false;
   bool stopping_ = false;
   int parts_to_stop_ = 0;
   bool storage_trouble_ = false;
@@ -164,6 +170,8 @@ class Agent {
   boost::asio::steady_timer answer_timer_;
   boost::asio::steady_timer stop_timer_;
   trainer::ProcessTrainer trainer_;
+  SystemProbes probes_;
+  GovernorWatch governor_;
   Fetcher fetcher_;
   Uploader uploader_;
   std::unique_ptr<Link> link_;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <unistd.h>
+
 #include <boost/asio/post.hpp>
 
 #include "flops/core/log.hpp"
@@ -272,12 +274,53 @@ void Agent::schedule_soon() {
   }
 }
 
+bool Agent::has_task_in(std::initializer_list<Phase> phases) const {
+  return std::ranges::any_of(
+      entries_, [&](const EntryPtr& entry) { return std::ranges::find(phases, entry->state.phase) != phases.end(); });
+}
+
+// Only while there is something to train: an idle agent sleeps.
+void Agent::watch_conditions() {
+  if (!has_task_in({Phase::ready, Phase::running})) {
+    governor_.stop();
+    return;
+  }
+  governor_.start([this] {
+    std::vector<int> own = {::getpid()};
+    if (const auto worker = trainer_.worker_pid()) {
+      own.push_back(*worker);
+    }
+    return own;
+  });
+  state_changed_soon();
+}
+
+void Agent::conditions_changed(const Verdict& verdict) {
+  state_changed_soon();
+  if (verdict.run()) {
+    schedule_soon();
+    return;
+  }
+  if (verdict.cause == Cause::memory && !std::exchange(freeing_trainer_, true)) {
+    // A worker that only waits still holds LibTorch and the data.
+    trainer_.stop([this] {
+      freeing_trainer_ = false;
+      schedule_soon();
+    });
+  } else {
+    trainer_.suspend();
+  }
+}
+
 // One task at a time has the trainer; the one that came first is first.
 void Agent::schedule() {
-  const bool occupied = trainer_.busy() || checking_base_ || std::ranges::any_of(entries_, [](const EntryPtr& entry) {
-                          return entry->state.phase == Phase::running || entry->state.phase == Phase::encoding;
-                        });
-  if (stopping_ || occupied) {
+  if (stopping_) {
+    return;
+  }
+  watch_conditions();
+  const bool occupied =
+      trainer_.busy() || freeing_trainer_ || checking_base_ || has_task_in({Phase::running, Phase::encoding});
+  if (occupied || !governor_.verdict().run()) {
     return;
   }
   std::optional<std::chrono::steady_clock::time_point> earliest;

@@ -109,6 +109,8 @@ folder = "state"
 program = "{}"
 nice = 0
 checkpoint_to_disk = "0s"
+[conditions]
+system_root = "system"
 [mqtt]
 answer_timeout = "2s"
 [labels]

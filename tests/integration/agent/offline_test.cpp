@@ -1,6 +1,5 @@
 // What a device must not lose.
 #include <csignal>
-#include <fstream>
 
 #include <sys/stat.h>
 
@@ -90,40 +89,6 @@ TEST_CASE("agent: killed in training, it trains again from the stored model and 
   const auto exit = fleet.stop_agent(SIGTERM);
   CHECK_FALSE(exit.signalled);
   CHECK(exit.code == 0);
-}
-
-TEST_CASE("agent: whatever ends in training, it goes on from the newest checkpoint and not from the start") {
-  Fleet fleet;
-  fleet.start_agent();
-  (void)fleet.next<wire::Hello>("hello");
-  wire::Task task = give_task(fleet);
-  const auto offered = fleet.next<wire::ResultMessage>("result");
-  fleet.command("receipt", wire::Receipt{task.ref, offered.update.sha256, wire::ReceiptStatus::accepted, {}});
-  task.ref.task = *TaskId::parse("t2");
-  task.ref.round = 2;
-  task.model = "staged";
-  fleet.command("task", task);
-  fleet.wait([&] { return fleet.agent_log().find("task t2: a checkpoint after 1 of 2 batches") != std::string::npos; },
-             "the checkpoint on the disk");
-  SUBCASE("the agent is killed") {
-    REQUIRE(fleet.stop_agent(SIGKILL).signalled);
-    fleet.start_agent();
-  }
-  SUBCASE("the agent is stopped") {
-    CHECK(fleet.stop_agent(SIGTERM).code == 0);
-    fleet.start_agent();
-  }
-  SUBCASE("the trainer is killed") {
-    const std::string agent = std::to_string(fleet.agent_pid());
-    std::ifstream children("/proc/" + agent + "/task/" + agent + "/children");
-    pid_t trainer = 0;
-    REQUIRE(children >> trainer);
-    REQUIRE(::kill(trainer, SIGKILL) == 0);
-  }
-  const auto again = fleet.next<wire::ResultMessage>("result");
-  CHECK(again.ref == task.ref);
-  CHECK(again.ok);
-  CHECK(again.update == offered.update);
 }
 
 TEST_CASE("agent: a lost link does not stop the work, and everything open is said again") {

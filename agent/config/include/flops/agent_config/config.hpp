@@ -32,6 +32,7 @@ struct Config {
   bool trainer_background = true;
 
   Conditions conditions;
+  std::filesystem::path system_root = "/";  // above the proc and sys that the conditions are read from
 
   std::chrono::milliseconds keep_alive{30'000};
   std::chrono::milliseconds session_expiry{std::chrono::hours(24 * 7)};
