@@ -50,6 +50,34 @@ Result<> check_values(const Layout& layout, const Scales& scales, std::uint64_t 
                          });
 }
 
+// The part of a step that lies in one tensor: `part` of step.to, which begins at element `offset`.
+Step part_of(const Step& step, std::uint64_t offset, std::span<const float> part, std::uint64_t at) {
+  const auto first = static_cast<std::size_t>(at - offset);
+  return {step.from.subspan(first, part.size()), part, step.now.subspan(first, part.size())};
+}
+
+Result<> check_step(const Layout& layout, const Scales& scales, std::uint64_t offset, const Step& step,
+                    std::uint32_t weight) {
+  if (step.from.size() != step.to.size() || step.now.size() != step.to.size()) {
+    return fail(ErrorKind::bug, "a step of {}, {} and {} values", step.from.size(), step.to.size(), step.now.size());
+  }
+  for (const std::span<const float> values : {step.from, step.to, step.now}) {
+    if (auto checked = check_values(layout, scales, offset, values, weight); !checked) {
+      return checked;
+    }
+  }
+  return for_each_tensor(
+      layout, offset, step.to, [&](std::size_t tensor, std::span<const float> part, std::uint64_t at) -> Result<> {
+        const std::size_t bad = first_step_out_of_range(part_of(step, offset, part, at), scales[tensor]);
+        if (bad == part.size()) {
+          return {};
+        }
+        const TensorSpec& spec = layout.tensors()[tensor];
+        return fail(ErrorKind::permanent, "update refused: its step takes {}[{}] outside ±2^{}", spec.name,
+                    at - spec.offset + bad, scales[tensor]);
+      });
+}
+
 }  // namespace
 
 Result<Scales> choose_scales(const Layout& layout, const FloatSource& base) {
@@ -123,6 +151,30 @@ void Accumulator::subtract(std::uint64_t offset, std::span<const float> values, 
         add_scaled(part, scales_[tensor], weight, true, high_.data() + at, low_.data() + at);
         return {};
       }));
+}
+
+Result<> Accumulator::add_step(std::uint64_t offset, const Step& step, std::uint32_t weight) {
+  if (auto checked = check_step(layout_, scales_, offset, step, weight); !checked) {
+    return checked;
+  }
+  return for_each_tensor(layout_, offset, step.to,
+                         [&](std::size_t tensor, std::span<const float> part, std::uint64_t at) -> Result<> {
+                           add_scaled_step(part_of(step, offset, part, at), scales_[tensor], weight, false,
+                                           high_.data() + at, low_.data() + at);
+                           return {};
+                         });
+}
+
+void Accumulator::subtract_step(std::uint64_t offset, const Step& step, std::uint32_t weight) {
+  if (!check_step(layout_, scales_, offset, step, weight)) {
+    return;
+  }
+  static_cast<void>(for_each_tensor(layout_, offset, step.to,
+                                    [&](std::size_t tensor, std::span<const float> part, std::uint64_t at) -> Result<> {
+                                      add_scaled_step(part_of(step, offset, part, at), scales_[tensor], weight, true,
+                                                      high_.data() + at, low_.data() + at);
+                                      return {};
+                                    }));
 }
 
 Result<> Accumulator::merge(const Accumulator& other) {

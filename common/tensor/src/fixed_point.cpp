@@ -13,18 +13,25 @@ std::uint32_t magnitude_bits(float value) {
   return std::bit_cast<std::uint32_t>(value) & ~sign_bit;
 }
 
+// high:low += q * weight.
+inline void add_product(std::int64_t q, std::int32_t weight, std::int64_t& high, std::uint32_t& low) {
+  const std::uint64_t t = std::uint64_t{static_cast<std::uint32_t>(q)} * static_cast<std::uint32_t>(weight) + low;
+  const std::int64_t upper = std::int64_t{static_cast<std::int32_t>(q >> 32)} * weight;
+  low = static_cast<std::uint32_t>(t);
+  // Unsigned: a sum may pass the range on its way to a result within it.
+  high = static_cast<std::int64_t>(static_cast<std::uint64_t>(high) + static_cast<std::uint64_t>(upper) + (t >> 32U));
+}
+
+// The factor is a power of two, so the product is exact and llrint the only rounding.
+inline std::int64_t on_grid(float value, double factor) {
+  return std::llrint(static_cast<double>(value) * factor);
+}
+
 // high:low += round(values * factor) * weight.
 void multiply_add(const float* __restrict values, std::size_t count, double factor, std::int32_t weight,
                   std::int64_t* __restrict high, std::uint32_t* __restrict low) {
   for (std::size_t i = 0; i < count; ++i) {
-    // The factor is a power of two, so the product is exact and llrint the only rounding.
-    const std::int64_t q = std::llrint(static_cast<double>(values[i]) * factor);
-    const std::uint64_t t = std::uint64_t{static_cast<std::uint32_t>(q)} * static_cast<std::uint32_t>(weight) + low[i];
-    const std::int64_t upper = std::int64_t{static_cast<std::int32_t>(q >> 32)} * weight;
-    low[i] = static_cast<std::uint32_t>(t);
-    // Unsigned: a sum may pass the range on its way to a result within it.
-    high[i] =
-        static_cast<std::int64_t>(static_cast<std::uint64_t>(high[i]) + static_cast<std::uint64_t>(upper) + (t >> 32U));
+    add_product(on_grid(values[i], factor), weight, high[i], low[i]);
   }
 }
 
@@ -51,6 +58,31 @@ void add_scaled(std::span<const float> values, int scale, std::uint32_t weight, 
                 std::uint32_t* low) {
   const double factor = std::ldexp(negative ? -1.0 : 1.0, 63 - scale);
   multiply_add(values.data(), values.size(), factor, static_cast<std::int32_t>(weight), high, low);
+}
+
+std::size_t first_step_out_of_range(const Step& step, int scale) {
+  __extension__ using Wide = __int128;
+  constexpr Wide limit = Wide{1} << 63U;
+  const double factor = std::ldexp(1.0, 63 - scale);
+  for (std::size_t i = 0; i < step.to.size(); ++i) {
+    const Wide moved = Wide{on_grid(step.now[i], factor)} + on_grid(step.to[i], factor) - on_grid(step.from[i], factor);
+    if (moved <= -limit || moved >= limit) {
+      return i;
+    }
+  }
+  return step.to.size();
+}
+
+void add_scaled_step(const Step& step, int scale, std::uint32_t weight, bool negative, std::int64_t* high,
+                     std::uint32_t* low) {
+  const double factor = std::ldexp(negative ? -1.0 : 1.0, 63 - scale);
+  for (std::size_t i = 0; i < step.to.size(); ++i) {
+    // Unsigned: only the result is known to be in range.
+    const auto moved = static_cast<std::uint64_t>(on_grid(step.now[i], factor)) +
+                       static_cast<std::uint64_t>(on_grid(step.to[i], factor)) -
+                       static_cast<std::uint64_t>(on_grid(step.from[i], factor));
+    add_product(static_cast<std::int64_t>(moved), static_cast<std::int32_t>(weight), high[i], low[i]);
+  }
 }
 
 void add_limbs(std::size_t count, const std::int64_t* other_high, const std::uint32_t* other_low, std::int64_t* high,

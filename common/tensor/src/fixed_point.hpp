@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "flops/tensor/accumulator.hpp"
+
 namespace flops::tensor {
 
 // Index of the first value that is not finite or not below 2^scale in magnitude; values.size() when all are.
@@ -15,6 +17,12 @@ namespace flops::tensor {
 // and 0 < weight < 2^31.
 void add_scaled(std::span<const float> values, int scale, std::uint32_t weight, bool negative, std::int64_t* high,
                 std::uint32_t* low);
+
+// The same for now + to - from, rounded one by one: the first element whose result is not below 2^scale in magnitude.
+// All three vectors must be in range.
+[[nodiscard]] std::size_t first_step_out_of_range(const Step& step, int scale);
+void add_scaled_step(const Step& step, int scale, std::uint32_t weight, bool negative, std::int64_t* high,
+                     std::uint32_t* low);
 
 // high:low += other
 void add_limbs(std::size_t count, const std::int64_t* other_high, const std::uint32_t* other_low, std::int64_t* high,

@@ -31,6 +31,56 @@ Result<> decode_update(const StoredUpdate& update, std::uint64_t count, const te
   return tensor::decode(count, update.bytes, tensor::bytes_of_file(fd->get(), update.bytes), base, sink);
 }
 
+// The blocks of one decoded update on their way into a sum, and out of it when the update turns out to be bad.
+class Decoded {
+ public:
+  Decoded(const tensor::SafetensorsFile& base, const tensor::SafetensorsFile* older, tensor::Accumulator& sum,
+          std::uint32_t weight)
+      : base_(base.values()), sum_(sum), weight_(weight) {
+    if (older != nullptr) {
+      older_ = older->values();
+    }
+  }
+
+  [[nodiscard]] Result<> add(std::uint64_t offset, std::span<const float> values) {
+    if (!older_) {
+      return sum_.add(offset, values, weight_);
+    }
+    auto read = read_step(offset, values);
+    return read ? sum_.add_step(offset, step_, weight_) : read;
+  }
+
+  [[nodiscard]] Result<> subtract(std::uint64_t offset, std::span<const float> values) {
+    if (!older_) {
+      sum_.subtract(offset, values, weight_);
+      return {};
+    }
+    auto read = read_step(offset, values);
+    if (read) {
+      sum_.subtract_step(offset, step_, weight_);
+    }
+    return read;
+  }
+
+ private:
+  Result<> read_step(std::uint64_t offset, std::span<const float> values) {
+    from_.resize(values.size());
+    now_.resize(values.size());
+    if (auto read = older_(offset, from_); !read) {
+      return read;
+    }
+    step_ = {from_, values, now_};
+    return base_(offset, now_);
+  }
+
+  tensor::FloatSource base_;
+  tensor::FloatSource older_;  // none: the update was made from the base
+  tensor::Accumulator& sum_;
+  std::uint32_t weight_;
+  std::vector<float> from_, now_;
+  tensor::Step step_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<RoundSum>> RoundSum::open(const ModelFolder& models, const Digest& base) {
@@ -46,38 +96,54 @@ Result<std::unique_ptr<RoundSum>> RoundSum::open(const ModelFolder& models, cons
   if (!sum) {
     return fail(sum.error());
   }
-  return std::unique_ptr<RoundSum>(new RoundSum(*std::move(file), *std::move(sum)));
+  return std::unique_ptr<RoundSum>(new RoundSum(models, base, *std::move(file), *std::move(sum)));
 }
 
-Result<> RoundSum::add(const StoredUpdate& update, std::uint32_t weight) {
-  if (!sum_.fits(weight)) {
+Result<> RoundSum::add(const StoredUpdate& update, std::uint64_t weight) {
+  if (weight > tensor::max_total_weight || !sum_.fits(static_cast<std::uint32_t>(weight))) {
     return fail(ErrorKind::permanent, "the weight {} is 0, or the round's total would pass {}", weight,
                 tensor::max_total_weight);
   }
+  if (update.base.empty() || update.base == digest_) {
+    return add_from(nullptr, update, static_cast<std::uint32_t>(weight));
+  }
+  auto older = models_.open(update.base);
+  if (!older) {
+    // The update may well be good.
+    return fail(ErrorKind::transient, "opening the model that a late update was made from: {}", older.error().what);
+  }
+  if (older->layout != base_.layout) {
+    return fail(ErrorKind::bug, "a late update was made from a model of another layout");
+  }
+  return add_from(&*older, update, static_cast<std::uint32_t>(weight));
+}
+
+Result<> RoundSum::add_from(const tensor::SafetensorsFile* older, const StoredUpdate& update, std::uint32_t weight) {
+  Decoded blocks(base_, older, sum_, weight);
   std::uint64_t added = 0;
   const std::uint64_t count = base_.layout.parameters();
-  auto done = decode_update(update, count, base_.values(),
-                            [&](std::uint64_t offset, std::span<const float> values) -> Result<> {
-                              auto result = sum_.add(offset, values, weight);
-                              if (result) {
-                                added = offset + values.size();
-                              }
-                              return result;
-                            });
+  const tensor::FloatSource from = older != nullptr ? older->values() : base_.values();
+  auto done = decode_update(update, count, from, [&](std::uint64_t offset, std::span<const float> values) -> Result<> {
+    auto result = blocks.add(offset, values);
+    if (result) {
+      added = offset + values.size();
+    }
+    return result;
+  });
   if (done) {
     sum_.count(weight);
     return {};
   }
   // Integer sums can be taken apart again: subtract exactly what went in.
   std::uint64_t left = added;
-  auto undone =
-      decode_update(update, count, base_.values(), [&](std::uint64_t, std::span<const float> values) -> Result<> {
-        const std::uint64_t offset = added - left;
-        const std::size_t n = std::min<std::uint64_t>(values.size(), left);
-        sum_.subtract(offset, values.first(n), weight);
-        left -= n;
-        return left > 0 ? Result<>() : fail(ErrorKind::cancelled, "all taken out");
-      });
+  auto undone = decode_update(update, count, from, [&](std::uint64_t, std::span<const float> values) -> Result<> {
+    const std::size_t n = std::min<std::uint64_t>(values.size(), left);
+    if (auto result = blocks.subtract(added - left, values.first(n)); !result) {
+      return result;
+    }
+    left -= n;
+    return left > 0 ? Result<>() : fail(ErrorKind::cancelled, "all taken out");
+  });
   if (left > 0) {
     return fail(ErrorKind::bug, "a refused update could not be taken out of the sum again: {}",
                 undone ? "it ended early" : undone.error().what);

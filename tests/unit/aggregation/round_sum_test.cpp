@@ -1,69 +1,17 @@
 #include <doctest/doctest.h>
 
-#include <cmath>
+#include <array>
 #include <fstream>
 #include <limits>
-#include <random>
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "flops/aggregation/round_sum.hpp"
-#include "flops/test/temporary_folder.hpp"
+#include "fixture.hpp"
 
 using namespace flops;
 using namespace flops::aggregation;
-
-namespace {
-
-constexpr std::size_t parameters = 150'000;  // more than two blocks
-
-std::vector<float> random_values(unsigned seed, float around, const std::vector<float>& base = {}) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> spread(-around, around);
-  std::vector<float> values(parameters);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = (base.empty() ? 0.0F : base[i]) + spread(random);
-  }
-  return values;
-}
-
-struct Fixture {
-  test::TemporaryFolder folder;
-  tensor::Layout layout = tensor::Layout::create({{"a.weight", {1000, 100}, 0, 0}, {"a.bias", {50'000}, 0, 0}}).value();
-  ModelFolder models{folder.path()};
-  std::vector<float> base = random_values(1, 0.1F);
-  Digest base_digest;
-
-  Fixture() {
-    base_digest = tensor::model_digest(layout, tensor::from_memory(base)).value();
-    REQUIRE(tensor::write_safetensors(models.path_of(base_digest), layout, {}, tensor::from_memory(base)).has_value());
-  }
-
-  StoredUpdate update(const std::string& name, const std::vector<float>& values, bool complete = false) {
-    const auto file = folder / name;
-    std::ofstream out(file, std::ios::binary);
-    const auto encoded = tensor::encode(
-        tensor::Codec::lossless, parameters, tensor::from_memory(values),
-        complete ? tensor::zeros() : tensor::from_memory(base), [&](std::span<const std::byte> bytes) -> Result<> {
-          out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-          return {};
-        });
-    REQUIRE(encoded.has_value());
-    out.close();
-    return {file, std::filesystem::file_size(file)};
-  }
-
-  std::vector<float> values_of(const Digest& model) {
-    auto file = models.open(model);
-    REQUIRE(file.has_value());
-    std::vector<float> values(parameters);
-    REQUIRE(file->values()(0, values).has_value());
-    return values;
-  }
-};
-
-}  // namespace
+using namespace flops::aggregation::testing;
 
 TEST_CASE("round sum: the model is the weighted mean, the same bytes in every order") {
   Fixture fixture;

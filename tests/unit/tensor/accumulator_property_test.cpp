@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 #include <thread>
+#include <tuple>
 
 #include "flops/tensor/accumulator.hpp"
 #include "support.hpp"
@@ -189,6 +190,52 @@ TEST_CASE("accumulator: what is added and taken out again leaves nothing behind"
     }
     REQUIRE(bits_of(mean_of(sum, c)) == expected);
   }
+}
+
+TEST_CASE("accumulator: steps from elsewhere mix with values in any order, and can be taken out again") {
+  Random random(109);
+  for (int i = 0; i < 200; ++i) {
+    Case c = make_case(random);
+    // A quarter of the range for each, so that every result is inside.
+    for (Update& update : c.updates) {
+      std::ranges::for_each(update.values, [](float& value) { value *= 0.25F; });
+    }
+    const auto& [from, to, now] = std::tie(c.updates[0].values, c.updates[1].values, c.updates.back().values);
+    const Step step{from, to, now};
+    const std::uint32_t weight = weight_of(random);
+    Accumulator before = empty_sum(c);
+    REQUIRE(before.add_step(0, step, weight).has_value());
+    before.count(weight);
+    Accumulator after = empty_sum(c);
+    REQUIRE(after.add_step(0, step, 5).has_value());
+    for (const Update& update : c.updates) {
+      REQUIRE(add_whole(before, update));
+      REQUIRE(add_whole(after, update));
+    }
+    const std::size_t half = to.size() / 2;
+    REQUIRE(after.add_step(half, Step{step.from.subspan(half), step.to.subspan(half), step.now.subspan(half)}, weight));
+    REQUIRE(after.add_step(0, Step{step.from.first(half), step.to.first(half), step.now.first(half)}, weight));
+    after.count(weight);
+    after.subtract_step(0, step, 5);
+    REQUIRE(bits_of(mean_of(after, c)) == bits_of(mean_of(before, c)));
+  }
+}
+
+TEST_CASE("accumulator: a step whose result leaves the range, or of unequal length, is refused and adds nothing") {
+  const Layout layout = layout_of({{"x", {2}}});
+  Accumulator sum = Accumulator::create(layout, {4}).value();
+  const std::vector<float> low = {0.0F, -15.0F};
+  const std::vector<float> high = {0.0F, 15.0F};
+  const auto refused = sum.add_step(0, Step{low, high, high}, 1);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().kind == ErrorKind::permanent);
+  CHECK(refused.error().what.find("x[1]") != std::string::npos);
+  CHECK_FALSE(sum.add_step(0, Step{low, high, std::span(high).first(1)}, 1).has_value());
+  REQUIRE(sum.add_step(0, Step{low, low, high}, 1).has_value());
+  sum.count(1);
+  std::vector<float> mean(2);
+  REQUIRE(sum.mean(to_memory(mean)).has_value());
+  CHECK(mean == high);
 }
 
 TEST_CASE("accumulator: the mean of equal updates is that update, whatever the weights") {

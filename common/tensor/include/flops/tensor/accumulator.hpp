@@ -35,6 +35,12 @@ using Scales = std::vector<int>;
 // least 4, at most max_scale. Not finite values are `corrupt`.
 [[nodiscard]] Result<Scales> choose_scales(const Layout& layout, const FloatSource& base);
 
+// A change that began elsewhere: it led from `from` to `to`, and is to be made at `now`, giving now + (to - from).
+// Three spans of the same elements.
+struct Step {
+  std::span<const float> from, to, now;
+};
+
 class Accumulator {
  public:
   // permanent: scales do not fit the layout. resource: memory.
@@ -48,6 +54,11 @@ class Accumulator {
   // Takes the same span out again; exact. The caller passes what it added before; a span that add() refuses was
   // never added and changes nothing.
   void subtract(std::uint64_t offset, std::span<const float> values, std::uint32_t weight);
+
+  // The same for now + (to - from). Each of the three is rounded to the grid on its own and the rest is exact, so that
+  // these sums do not depend on order either. permanent also when a result is outside its tensor's range.
+  [[nodiscard]] Result<> add_step(std::uint64_t offset, const Step& step, std::uint32_t weight);
+  void subtract_step(std::uint64_t offset, const Step& step, std::uint32_t weight);
 
   // Counts a whole contribution, after all its spans were added. permanent when the weight is 0 or the total would
   // pass max_total_weight: check with fits() before adding.

@@ -35,6 +35,7 @@ class ModelFolder {
 struct StoredUpdate {
   std::filesystem::path file;
   std::uint64_t bytes = 0;
+  Digest base = {};  // the model it was made from; none: the base of the sum
 };
 
 struct NewModel {
@@ -47,8 +48,10 @@ class RoundSum {
   // Scales are chosen from the base model.
   [[nodiscard]] static Result<std::unique_ptr<RoundSum>> open(const ModelFolder& models, const Digest& base);
 
+  // An update from the base counts with its values, one from an older model with the step it made from there, taken
+  // from the base: base + (local - older).
   // All or nothing. permanent or corrupt: the update is refused, with a reason for its sender; the sum is unchanged.
-  [[nodiscard]] Result<> add(const StoredUpdate& update, std::uint32_t weight);
+  [[nodiscard]] Result<> add(const StoredUpdate& update, std::uint64_t weight);
 
   [[nodiscard]] std::uint64_t total_weight() const { return sum_.total_weight(); }
   [[nodiscard]] const tensor::Layout& layout() const { return base_.layout; }
@@ -57,7 +60,13 @@ class RoundSum {
   [[nodiscard]] Result<NewModel> close(const ModelFolder& models) const;
 
  private:
-  RoundSum(tensor::SafetensorsFile base, tensor::Accumulator sum) : base_(std::move(base)), sum_(std::move(sum)) {}
+  RoundSum(ModelFolder models, const Digest& digest, tensor::SafetensorsFile base, tensor::Accumulator sum)
+      : models_(std::move(models)), digest_(digest), base_(std::move(base)), sum_(std::move(sum)) {}
+  [[nodiscard]] Result<> add_from(const tensor::SafetensorsFile* older, const StoredUpdate& update,
+                                  std::uint32_t weight);
+
+  ModelFolder models_;
+  Digest digest_;  // of the base
   tensor::SafetensorsFile base_;
   tensor::Accumulator sum_;
 };
