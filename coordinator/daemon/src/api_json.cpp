@@ -64,6 +64,8 @@ json::object round_json(const registry::RoundRow& round) {
           {"accuracy_max", number_or_null(round.accuracy_max)},
           {"evaluated_samples", round.evaluated_samples},
           {"participants", round.participants},
+          {"late", round.late},
+          {"dropped", round.dropped},
           {"rejected", round.rejected},
           {"bytes_up", round.bytes_up},
           {"bytes_down", round.bytes_down},

@@ -1,5 +1,7 @@
 #include "run_controller.hpp"
 
+#include <algorithm>
+
 #include "flops/core/log.hpp"
 
 namespace flops::coordinator {
@@ -14,17 +16,18 @@ void log_failure(const Result<>& result, std::string_view doing) {
   }
 }
 
-// The device an event is about, if any.
-std::optional<DeviceId> device_of(const rounds::Event& event) {
-  return std::visit(
-      [](const auto& value) -> std::optional<DeviceId> {
-        if constexpr (requires { value.device; }) {
-          return value.device;
-        } else {
-          return std::nullopt;
-        }
-      },
-      event);
+// The devices whose rows have changed, if none is gone.
+std::optional<std::vector<DeviceId>> changed_rows(const rounds::RunState& before, const rounds::RunState& now) {
+  std::vector<DeviceId> changed;
+  std::size_t same = 0;
+  for (const auto& [device, participant] : now.participants) {
+    const auto found = before.participants.find(device);
+    if (found == before.participants.end() || found->second != participant) {
+      changed.push_back(device);
+    }
+    same += found != before.participants.end() ? 1U : 0U;
+  }
+  return same == before.participants.size() ? std::optional(changed) : std::nullopt;
 }
 
 }  // namespace
@@ -121,7 +124,10 @@ void RunController::feed(const rounds::Event& event) {
   }
   const rounds::RunState before = active_->state;
   const auto actions = rounds::on_event(active_->state, event, parts_.clock.steady());
-  save(before, event);
+  save(before);
+  if (std::holds_alternative<rounds::Aggregated>(event)) {
+    round_closed(before.round, actions);
+  }
   perform(actions);
   if (active_ && (before.phase != active_->state.phase || before.round != active_->state.round)) {
     publish_status();
@@ -130,19 +136,25 @@ void RunController::feed(const rounds::Event& event) {
 }
 
 // Durable before anything is done about it. Only what changed is written: with many devices most events concern one.
-void RunController::save(const rounds::RunState& before, const rounds::Event& event) {
+void RunController::save(const rounds::RunState& before) {
   const rounds::RunState& now = active_->state;
-  const bool same_participants =
-      before.participants.size() == now.participants.size() && before.round == now.round && before.phase == now.phase;
-  if (std::holds_alternative<rounds::Tick>(event) && same_participants && before.reason == now.reason) {
-    return;
-  }
-  const std::optional<DeviceId> device = device_of(event);
-  if (same_participants && device && now.participants.contains(*device)) {
-    log_failure(parts_.registry.save_participant(now, *device), "recording a device's answer");
-  } else if (!same_participants || before.reason != now.reason) {
+  const auto rows = changed_rows(before, now);
+  const bool same_run = before.round == now.round && before.phase == now.phase && before.wanted == now.wanted &&
+                        before.failed_initialisations == now.failed_initialisations;
+  if (same_run && rows && rows->size() == 1) {
+    log_failure(parts_.registry.save_participant(now, rows->front()), "recording a device's answer");
+  } else if (!same_run || !rows || !rows->empty() || before.reason != now.reason) {
     log_failure(parts_.registry.save_run(now), "recording the run");
   }
+}
+
+void RunController::round_closed(std::int64_t round, const std::vector<rounds::Action>& actions) {
+  const auto dropped = std::ranges::count_if(
+      actions, [](const rounds::Action& action) { return std::holds_alternative<rounds::CancelTask>(action); });
+  if (dropped > 0) {
+    log_failure(parts_.registry.count_dropped(active_->state.id, round, dropped), "recording the round");
+  }
+  drop_old_versions();
 }
 
 void RunController::perform(const std::vector<rounds::Action>& actions) {
@@ -158,17 +170,15 @@ void RunController::perform(const rounds::SendTask& action) {
 }
 
 void RunController::perform(const rounds::CancelTask& action) {
-  const auto found = active_->state.participants.find(action.device);
-  wire::TaskRef ref{action.task, active_->state.id, 1, active_->state.round};
-  if (found != active_->state.participants.end() && found->second.task == action.task) {
-    ref = reference(found->second);
-  }
+  const wire::TaskRef ref{action.task, active_->state.id, 1, action.round};
   parts_.link.command(action.device, "cancel", wire::encode(wire::Cancel{ref, action.reason}));
-  if (const auto upload = active_->uploads.find(action.task);
-      upload != active_->uploads.end() && upload->second.staging) {
+  if (const auto upload = active_->uploads.find(action.task); upload != active_->uploads.end()) {
     grants_.remove(action.task);
-    parts_.updates.discard(*std::move(upload->second.staging));
+    if (upload->second.staging) {
+      parts_.updates.discard(*std::move(upload->second.staging));
+    }
     active_->uploads.erase(upload);
+    sweep_due_ = true;  // it may be stored already
   }
 }
 
@@ -176,7 +186,6 @@ void RunController::perform(const rounds::OpenRound& action) {
   Active& run = *active_;
   ++generation_;
   run.round_opened = parts_.clock.steady();
-  run.acknowledged.clear();
   run.evaluated.clear();
   run.sum = std::make_shared<std::unique_ptr<aggregation::RoundSum>>();
   log_failure(parts_.registry.open_round(run.state.id, action.round), "recording the round");
@@ -185,17 +194,26 @@ void RunController::perform(const rounds::OpenRound& action) {
     log_failure(fail(stored.error()), "reading the round's updates");
     return;
   }
+  struct Summand {
+    aggregation::StoredUpdate update;
+    std::uint64_t weight;
+    DeviceId device;
+  };
+  std::vector<Summand> summands;
+  for (const registry::ContributionRow& row : *stored) {
+    summands.push_back(
+        {{parts_.updates.path_of(row.blob), row.bytes, row.base}, weight_of(row.weight, row.base_round), row.device});
+  }
   // After a restart the accepted updates are summed again from disk; devices need not send them again.
   parts_.worker.submit(
-      [models = parts_.models, base = run.state.model, sum = run.sum, stored = *std::move(stored),
-       &updates = parts_.updates]() -> Result<> {
+      [models = parts_.models, base = run.state.model, sum = run.sum, summands = std::move(summands)]() -> Result<> {
         auto opened = aggregation::RoundSum::open(models, base);
         if (!opened) {
           return fail(opened.error());
         }
-        for (const registry::ContributionRow& row : stored) {
-          if (auto added = (*opened)->add({updates.path_of(row.blob), row.bytes}, row.weight); !added) {
-            return fail(added.error(), fmt::format("summing the stored update of {}", row.device));
+        for (const Summand& one : summands) {
+          if (auto added = (*opened)->add(one.update, one.weight); !added) {
+            return fail(added.error(), fmt::format("summing the stored update of {}", one.device));
           }
         }
         *sum = *std::move(opened);
@@ -207,6 +225,7 @@ void RunController::perform(const rounds::OpenRound& action) {
           feed(rounds::AggregationFailed{done.error().what});
         }
       });
+  ingest_waiting();
 }
 
 void RunController::perform(const rounds::CloseRound& action) {
@@ -248,7 +267,9 @@ void RunController::perform(const rounds::CloseRound& action) {
         log::debug("runs", "round {}: the model is encoded for the next one", round);
         const Digest base = active_->state.model;
         new_model(round, closed->model, *active_->layout);
-        active_->encoded[base] = closed->delta;
+        Version& version = active_->versions[closed->model.digest];
+        version.previous = base;
+        version.encoded[base] = closed->delta;
         feed(rounds::Aggregated{closed->model.digest});
       });
 }
@@ -265,15 +286,12 @@ void RunController::new_model(std::int64_t round, const aggregation::NewModel& m
                                unix_ms(parts_.clock.wall())};
   if (round > 0) {
     log_failure(parts_.registry.close_round(run.state.id, round, seconds.count(), row), "recording the model");
-    discard_uploads();
     sweep_due_ = true;
     log::info("runs", "{} round {}: model {} in {:.2f} s", run.state.id, round, model.digest.short_hex(),
               seconds.count());
   } else {
     log_failure(parts_.registry.add_model(row), "recording the initial model");
   }
-  drop_blobs();
-  run.previous = run.state.model;
 }
 
 void RunController::perform(const rounds::EvaluationClosed& action) {
@@ -289,7 +307,7 @@ void RunController::perform(const rounds::RunOver&) {
   }
   publish_status();
   discard_uploads();
-  drop_blobs();
+  drop_blobs({});
   sweep_due_ = true;
   ++generation_;
   active_.reset();

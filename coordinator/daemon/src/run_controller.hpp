@@ -66,28 +66,40 @@ class RunController {
 
  private:
   struct Upload {
+    enum class Stage {
+      receiving,
+      checking,  // with the worker, which makes it durable
+      stored,    // the round's sum is being closed: it waits for the next one
+      summing,   // with the worker
+    };
     DeviceId device;
     wire::ResultMessage result;
-    std::optional<blob::Staging> staging;  // none while the worker has it
+    std::uint64_t number;  // tells it from another upload of the same task
+    Stage stage = Stage::receiving;
+    std::optional<blob::Staging> staging;  // while receiving
     SteadyTime last_chunk{};
+  };
+  // A model version that tasks name, and the blobs that bring it to devices.
+  struct Version {
+    Digest previous;                                      // the version before; none: unknown
+    std::map<Digest, aggregation::EncodedModel> encoded;  // by base; none: complete
+    std::set<Digest> encoding;                            // bases being encoded
   };
   // What one round, or the making of the first model, adds up.
   struct Active {
     rounds::RunState state;
     std::optional<tensor::Layout> layout;
-    Digest previous;  // the version before state.model; none in the first round
     std::shared_ptr<std::unique_ptr<aggregation::RoundSum>> sum;  // the worker's
     SteadyTime round_opened{};
-    std::map<Digest, aggregation::EncodedModel> encoded;  // blobs of state.model, by base
-    std::set<Digest> encoding;                            // bases being encoded
+    std::map<Digest, Version> versions;  // the newest, and older ones that late tasks still need
     std::map<TaskId, Upload> uploads;
-    std::set<DeviceId> acknowledged;
-    std::set<DeviceId> evaluated;
+    std::set<TaskId> acknowledged;
+    std::set<DeviceId> evaluated;  // the newest model
   };
 
   void activate_next();
   void feed(const rounds::Event& event);
-  void save(const rounds::RunState& before, const rounds::Event& event);
+  void save(const rounds::RunState& before);
   void perform(const std::vector<rounds::Action>& actions);
   void perform(const rounds::SendTask& action);
   void perform(const rounds::CancelTask& action);
@@ -95,11 +107,15 @@ class RunController {
   void perform(const rounds::CloseRound& action);
   void perform(const rounds::EvaluationClosed& action);
   void perform(const rounds::RunOver& action);
+  void round_closed(std::int64_t round, const std::vector<rounds::Action>& actions);
 
   // Tasks and the blobs they need (tasks.cpp).
   void send_task(const DeviceId& device, bool complete_model);
-  void encode(const Digest& base);
-  void drop_blobs();
+  void encode(const Digest& model, const Digest& base);
+  void encoded(const Digest& model, const Digest& base, const aggregation::EncodedModel& blob);
+  [[nodiscard]] Digest delta_base(const DeviceId& device, const Digest& model) const;
+  void drop_old_versions();
+  void drop_blobs(const std::set<Digest>& versions_kept);
   [[nodiscard]] wire::TaskRef reference(const rounds::Participant& participant) const;
 
   // Updates (updates.cpp).
@@ -111,22 +127,29 @@ class RunController {
   void answer_late(const DeviceId& device, const wire::ResultMessage& result);
   void send_grants();
   void finish_upload(const TaskId& task);
-  void ingest(const TaskId& task);
-  void ingested(const TaskId& task, Result<> outcome);
-  void ingest_initial(const TaskId& task);
   void discard_uploads();
-  void sum_again();
-  void sweep_updates();
   void reject(const DeviceId& device, const wire::ResultMessage& result, const std::string& reason);
   void receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob, wire::ReceiptStatus status,
                std::string_view reason = {});
+
+  // Sums (sums.cpp).
+  [[nodiscard]] bool is_current(const TaskId& task, std::uint64_t number) const;
+  [[nodiscard]] std::uint64_t weight_of(std::uint64_t samples, std::int64_t base_round) const;
+  void ingest(const TaskId& task);
+  void ingest_waiting();
+  void ingested(const TaskId& task, Result<> outcome);
+  void ingest_initial(const TaskId& task);
+  void initial_stored(const TaskId& task, const tensor::Layout& layout, const Result<aggregation::NewModel>& stored);
+  void sum_again();
+  void sweep_updates();
   void new_model(std::int64_t round, const aggregation::NewModel& model, const tensor::Layout& layout);
   void publish_status();
 
   Parts parts_;
   std::function<void()> changed_;
   std::unique_ptr<Active> active_;
-  std::uint64_t generation_ = 0;  // of the active run and round: late answers of the worker are recognised
+  std::uint64_t generation_ = 0;  // of the active run and its sum: late answers of the worker are recognised
+  std::uint64_t uploads_begun_ = 0;
   bool sweep_due_ = true;
   transfer::Grants grants_;
   RefusalCounts refusals_;

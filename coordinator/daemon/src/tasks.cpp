@@ -1,4 +1,7 @@
 // Tasks: what a device is asked to do, and the model blobs it needs for that.
+#include <algorithm>
+#include <utility>
+
 #include "flops/core/log.hpp"
 #include "run_controller.hpp"
 
@@ -7,7 +10,7 @@ namespace flops::coordinator {
 using wire::TaskKind;
 
 wire::TaskRef RunController::reference(const rounds::Participant& participant) const {
-  return {participant.task, active_->state.id, 1, active_->state.round};
+  return {participant.task, active_->state.id, 1, participant.round};
 }
 
 void RunController::send_task(const DeviceId& device, bool complete_model) {
@@ -28,18 +31,16 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
   if (participant.kind == TaskKind::init) {
     task.seed = run.state.spec.seed;
   } else {
-    task.seed = rounds::task_seed(run.state.spec.seed, run.state.round, device);
+    task.seed = rounds::task_seed(run.state.spec.seed, participant.round, device);
     task.data = run.state.spec.data;
     task.layout_text = run.layout->canonical();
-    task.base = run.state.model;
-    task.evaluate = participant.kind == TaskKind::train && run.state.spec.evaluate && run.state.round > 1;
-    const Device* known = parts_.fleet.find(device);
-    const bool delta =
-        !complete_model && !run.previous.empty() && known != nullptr && known->models.contains(run.previous);
-    const Digest base = delta ? run.previous : Digest();
-    const auto encoded = run.encoded.find(base);
-    if (encoded == run.encoded.end()) {
-      encode(base);  // sends the task when it is there
+    task.base = participant.base;
+    task.evaluate = participant.kind == TaskKind::train && run.state.spec.evaluate && participant.round > 1;
+    const Digest base = complete_model ? Digest() : delta_base(device, participant.base);
+    const auto& blobs = run.versions[participant.base].encoded;
+    const auto encoded = blobs.find(base);
+    if (encoded == blobs.end()) {
+      encode(participant.base, base);  // sends the task when it is there
       return;
     }
     blob = encoded->second;
@@ -54,42 +55,83 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
   }
 }
 
-void RunController::encode(const Digest& base) {
-  Active& run = *active_;
-  if (!run.encoding.insert(base).second) {
+// The version before the model when the device holds it: then a delta is enough.
+Digest RunController::delta_base(const DeviceId& device, const Digest& model) const {
+  const auto version = active_->versions.find(model);
+  const Device* known = parts_.fleet.find(device);
+  const bool delta = version != active_->versions.end() && !version->second.previous.empty() && known != nullptr &&
+                     known->models.contains(version->second.previous);
+  return delta ? version->second.previous : Digest();
+}
+
+void RunController::encode(const Digest& model, const Digest& base) {
+  if (!active_->versions[model].encoding.insert(base).second) {
     return;
   }
-  parts_.worker.submit([models = parts_.models, &downloads = parts_.downloads, model = run.state.model,
+  parts_.worker.submit([models = parts_.models, &downloads = parts_.downloads, model,
                         base] { return aggregation::encode_model(models, downloads, model, base); },
-                       [this, base, model = run.state.model](Result<aggregation::EncodedModel> encoded) {
-                         if (!active_ || active_->state.model != model) {
+                       [this, base, model](Result<aggregation::EncodedModel> blob) {
+                         if (!active_ || !active_->versions.contains(model)) {
                            return;
                          }
-                         active_->encoding.erase(base);
-                         if (!encoded) {
-                           log::error("runs", "{}", encoded.error().what);
-                           return;
-                         }
-                         active_->encoded[base] = *encoded;
-                         for (const auto& [device, participant] : active_->state.participants) {
-                           const Device* known = parts_.fleet.find(device);
-                           const bool wants_delta = known != nullptr && !active_->previous.empty() &&
-                                                    known->models.contains(active_->previous);
-                           if (participant.answer == rounds::Answer::none && !active_->acknowledged.contains(device) &&
-                               wants_delta == !base.empty()) {
-                             send_task(device, base.empty());
-                           }
+                         active_->versions[model].encoding.erase(base);
+                         if (blob) {
+                           encoded(model, base, *blob);
+                         } else {
+                           log::error("runs", "{}", blob.error().what);
                          }
                        });
 }
 
-// The blobs of the model that is being replaced.
-void RunController::drop_blobs() {
-  for (const auto& [base, encoded] : active_->encoded) {
-    parts_.publisher.remove(encoded.blob);
+// Tasks that waited for the blob go out now.
+void RunController::encoded(const Digest& model, const Digest& base, const aggregation::EncodedModel& blob) {
+  active_->versions[model].encoded[base] = blob;
+  for (const auto& [device, participant] : active_->state.participants) {
+    if (participant.answer == rounds::Answer::none && participant.base == model &&
+        !active_->acknowledged.contains(participant.task) && delta_base(device, model) == base) {
+      send_task(device, base.empty());
+    }
   }
-  active_->encoded.clear();
-  active_->encoding.clear();
+}
+
+// Blobs of a model that was replaced stay while a late device may be fetching it.
+void RunController::drop_old_versions() {
+  std::set<Digest> needed{active_->state.model};
+  std::set<TaskId> open;
+  for (const auto& [id, participant] : active_->state.participants) {
+    const Device* device = parts_.fleet.find(id);
+    if (participant.answer != rounds::Answer::none) {
+      continue;
+    }
+    open.insert(participant.task);
+    if (device == nullptr || !device->models.contains(participant.base)) {
+      needed.insert(participant.base);
+    }
+  }
+  std::erase_if(active_->acknowledged, [&](const TaskId& task) { return !open.contains(task); });
+  drop_blobs(needed);
+}
+
+void RunController::drop_blobs(const std::set<Digest>& versions_kept) {
+  std::set<Digest> blobs_kept;  // two versions may have the same one
+  for (const auto& [model, version] : active_->versions) {
+    for (const auto& [base, blob] : version.encoded) {
+      if (versions_kept.contains(model)) {
+        blobs_kept.insert(blob.blob);
+      }
+    }
+  }
+  std::erase_if(active_->versions, [&](const auto& entry) {
+    if (versions_kept.contains(entry.first)) {
+      return false;
+    }
+    for (const auto& [base, blob] : entry.second.encoded) {
+      if (!blobs_kept.contains(blob.blob)) {
+        parts_.publisher.remove(blob.blob);
+      }
+    }
+    return true;
+  });
 }
 
 void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {
@@ -102,14 +144,15 @@ void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {
   }
   switch (ack.status) {
     case wire::AckStatus::accepted: {
-      if (!active_->acknowledged.insert(device).second || found->second.kind == TaskKind::init) {
+      const rounds::Participant& participant = found->second;
+      if (!active_->acknowledged.insert(participant.task).second || participant.kind == TaskKind::init) {
         return;
       }
       const Device* known = parts_.fleet.find(device);
-      const bool delta = known != nullptr && known->models.contains(active_->previous);
-      const auto encoded = active_->encoded.find(delta ? active_->previous : Digest());
-      if (encoded != active_->encoded.end() && !known->models.contains(active_->state.model)) {
-        (void)parts_.registry.count_download(active_->state.id, active_->state.round, encoded->second.bytes);
+      const auto& blobs = active_->versions[participant.base].encoded;
+      const auto blob = blobs.find(delta_base(device, participant.base));
+      if (blob != blobs.end() && known != nullptr && !known->models.contains(participant.base)) {
+        (void)parts_.registry.count_download(active_->state.id, participant.round, blob->second.bytes);
       }
       break;
     }
@@ -127,7 +170,9 @@ void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {
 
 void RunController::device_said_hello(const DeviceId& device) {
   if (active_) {
-    active_->acknowledged.erase(device);
+    if (const auto found = active_->state.participants.find(device); found != active_->state.participants.end()) {
+      active_->acknowledged.erase(found->second.task);
+    }
     send_task(device, false);  // again, if it has one; repeating is harmless
   }
 }
@@ -145,17 +190,26 @@ void RunController::device_lost(const DeviceId& device) {
 }
 
 void RunController::on_metrics(const DeviceId& device, const wire::Metrics& metrics) {
-  const bool known = active_ && active_->state.participants.contains(device) &&
-                     active_->state.participants.at(device).task == metrics.ref.task;
-  if (!known) {
-    return;  // of a round that is over: the next one measures again
+  if (!active_) {
+    return;
   }
   Active& run = *active_;
-  if (metrics.model != run.state.model) {
+  const auto found = run.state.participants.find(device);
+  if (found == run.state.participants.end() || found->second.task != metrics.ref.task) {
+    return;  // of a round that is over: the next one measures again
+  }
+  const rounds::Participant& participant = found->second;
+  if (metrics.model != participant.base) {
     refuse(device, "up/metrics", "field", "'model' is not the model of the task");
     return;
   }
-  const bool training = run.state.participants.at(device).kind == TaskKind::train;
+  if (Device* known = parts_.fleet.find(device)) {
+    known->models.insert(participant.base);  // it measured it, so it holds it
+  }
+  if (rounds::staleness(run.state, participant) > 0) {
+    return;  // late: the figures of that model are final
+  }
+  const bool training = participant.kind == TaskKind::train;
   // While round r trains, the model that round r - 1 made is measured.
   const std::int64_t round = training ? run.state.round - 1 : run.state.round;
   if (round < 1) {
@@ -166,7 +220,9 @@ void RunController::on_metrics(const DeviceId& device, const wire::Metrics& metr
     return;
   }
   run.evaluated.insert(device);
-  if (training && run.evaluated.size() >= run.state.participants.size()) {
+  const auto asked = std::ranges::count_if(
+      run.state.participants, [&](const auto& entry) { return rounds::staleness(run.state, entry.second) == 0; });
+  if (training && std::cmp_greater_equal(run.evaluated.size(), asked)) {
     (void)parts_.registry.set_round_state(run.state.id, round, "done");
     publish_status();
   }

@@ -1,4 +1,4 @@
-// Updates: offered, granted, received, checked, summed, receipted.
+// Updates: offered, granted, received, checked.
 #include <algorithm>
 #include <iterator>
 #include <memory>
@@ -41,7 +41,7 @@ const rounds::Participant* RunController::open_participant(const DeviceId& devic
   }
   const auto found = active_->state.participants.find(device);
   const bool open = found != active_->state.participants.end() && found->second.task == ref.task &&
-                    found->second.answer == Answer::none;
+                    found->second.round == ref.round && found->second.answer == Answer::none;
   return open ? &found->second : nullptr;
 }
 
@@ -68,9 +68,6 @@ void RunController::on_result(const DeviceId& device, const wire::ResultMessage&
     reject(device, result, problem);
     return;
   }
-  if (participant.kind == TaskKind::init && !active_->layout) {
-    active_->layout = layout;
-  }
   log::debug("updates", "task {}: {} offers {} bytes", result.ref.task, device, result.update.size);
   begin_upload(device, result);
 }
@@ -89,13 +86,13 @@ void RunController::answer_late(const DeviceId& device, const wire::ResultMessag
     refuse(device, "up/result", "unknown_task", "there is no such task of this device");
     return;
   }
-  auto contributions = parts_.registry.contributions(result.ref.run, result.ref.round);
-  for (const registry::ContributionRow& contribution :
-       contributions.value_or(std::vector<registry::ContributionRow>())) {
-    if (contribution.device == device && contribution.task == result.ref.task) {
-      receipt(device, result.ref, result.update.sha256, ReceiptStatus::duplicate, "it was counted already");
-      return;
-    }
+  auto counted = parts_.registry.has_contributed(result.ref.run, result.ref.task, device);
+  if (!counted) {
+    return;
+  }
+  if (*counted) {
+    receipt(device, result.ref, result.update.sha256, ReceiptStatus::duplicate, "it was counted already");
+    return;
   }
   receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, "the round is closed");
 }
@@ -122,8 +119,8 @@ std::string RunController::problem_of(const wire::ResultMessage& result, const r
     }
   } else {
     layout = *run.layout;
-    if (result.base != run.state.model) {
-      return fmt::format("base {}; the round's is {}", result.base.short_hex(), run.state.model.short_hex());
+    if (result.base != participant.base) {
+      return fmt::format("base {}; the task's is {}", result.base.short_hex(), participant.base.short_hex());
     }
     if (result.weight == 0 || result.weight > static_cast<std::uint64_t>(parts_.config.limits.max_weight)) {
       return fmt::format("weight {}; 1 to {} samples are believable", result.weight, parts_.config.limits.max_weight);
@@ -149,7 +146,7 @@ void RunController::begin_upload(const DeviceId& device, const wire::ResultMessa
       return;
     }
     if (!open->second.staging) {
-      return;  // complete and being summed; the receipt follows
+      return;  // complete; when it is summed the receipt follows
     }
     grants_.remove(task);
     parts_.updates.discard(*std::move(open->second.staging));
@@ -157,7 +154,7 @@ void RunController::begin_upload(const DeviceId& device, const wire::ResultMessa
   }
   if (parts_.updates.has(result.update.sha256)) {
     // Received before a restart, or the same bytes from another device.
-    run.uploads.emplace(task, Upload{device, result, std::nullopt, parts_.clock.steady()});
+    run.uploads.emplace(task, Upload{device, result, ++uploads_begun_, Upload::Stage::stored, std::nullopt, {}});
     ingest(task);
     return;
   }
@@ -166,7 +163,8 @@ void RunController::begin_upload(const DeviceId& device, const wire::ResultMessa
     log::error("updates", "no room for the update of {}: {}", device, staging.error().what);
     return;  // it will be offered again
   }
-  run.uploads.emplace(task, Upload{device, result, *std::move(staging), parts_.clock.steady()});
+  run.uploads.emplace(task, Upload{device, result, ++uploads_begun_, Upload::Stage::receiving, *std::move(staging),
+                                   parts_.clock.steady()});
   grants_.add(task, blob::chunk_count(result.update.size));
   send_grants();
 }
@@ -242,9 +240,11 @@ void RunController::finish_upload(const TaskId& task) {
   Upload& upload = active_->uploads.at(task);
   auto staging = std::make_shared<blob::Staging>(*std::move(upload.staging));
   upload.staging.reset();
+  upload.stage = Upload::Stage::checking;
   parts_.worker.submit([&updates = parts_.updates, staging] { return updates.finish(std::move(*staging)); },
-                       [this, task, generation = generation_](Result<> finished) {
-                         if (generation != generation_ || !active_ || !active_->uploads.contains(task)) {
+                       [this, task, number = upload.number](Result<> finished) {
+                         if (!is_current(task, number)) {
+                           sweep_due_ = true;  // cancelled meanwhile
                            return;
                          }
                          if (finished) {
@@ -253,138 +253,6 @@ void RunController::finish_upload(const TaskId& task) {
                            ingested(task, std::move(finished));
                          }
                        });
-}
-
-void RunController::ingest(const TaskId& task) {
-  const Upload& upload = active_->uploads.at(task);
-  if (active_->state.phase == rounds::Phase::initialising) {
-    ingest_initial(task);
-    return;
-  }
-  parts_.worker.submit(
-      [sum = active_->sum, file = parts_.updates.path_of(upload.result.update.sha256),
-       bytes = upload.result.update.size, weight = static_cast<std::uint32_t>(upload.result.weight)]() -> Result<> {
-        if (!*sum) {
-          return fail(ErrorKind::transient, "the round's sum is closed");
-        }
-        return (*sum)->add({file, bytes}, weight);
-      },
-      [this, task, generation = generation_](Result<> added) {
-        if (generation == generation_ && active_ && active_->uploads.contains(task)) {
-          ingested(task, std::move(added));
-        }
-      });
-}
-
-void RunController::ingested(const TaskId& task, Result<> outcome) {
-  const Upload upload = std::move(active_->uploads.at(task));
-  active_->uploads.erase(task);
-  const wire::ResultMessage& result = upload.result;
-  log::debug("updates", "task {}: {}", task, outcome ? "durable and summed" : "not summed");
-  if (!outcome) {
-    const ErrorKind kind = outcome.error().kind;
-    if (kind != ErrorKind::permanent && kind != ErrorKind::corrupt) {
-      log::error("updates", "update of {}: {}", upload.device, outcome.error().what);
-      if (kind == ErrorKind::bug) {
-        sum_again();
-      }
-      return;  // not its fault: it keeps the update and offers it again
-    }
-    reject(upload.device, result, outcome.error().what);
-    return;
-  }
-  const registry::ContributionRow row{upload.device,
-                                      task,
-                                      result.update.sha256,
-                                      result.update.size,
-                                      static_cast<std::uint32_t>(result.weight),
-                                      result.train_loss,
-                                      result.train_seconds};
-  auto added = parts_.registry.add_contribution(active_->state.id, active_->state.round, row);
-  if (!added) {
-    log::error("updates", "recording the update of {}: {}", upload.device, added.error().what);
-    feed(rounds::AggregationFailed{added.error().what});
-    return;
-  }
-  if (Device* device = parts_.fleet.find(upload.device)) {
-    device->models.insert(active_->state.model);  // it trained from it, so it holds it
-  }
-  if (!*added) {
-    log::error("updates", "the update of {} was in the sum already", upload.device);
-    sum_again();
-  }
-  feed(rounds::Contributed{upload.device, task});  // the last one's starts the mean, while the disk works below
-  receipt(upload.device, result.ref, result.update.sha256, *added ? ReceiptStatus::accepted : ReceiptStatus::duplicate);
-}
-
-// From the stored updates, because the sum cannot be trusted any more. Those that the worker has come after them.
-void RunController::sum_again() {
-  if (active_->state.phase != rounds::Phase::fitting) {
-    return;
-  }
-  perform(rounds::OpenRound{active_->state.round});
-  std::vector<TaskId> with_worker;
-  for (const auto& [task, upload] : active_->uploads) {
-    if (!upload.staging) {
-      with_worker.push_back(task);
-    }
-  }
-  std::ranges::for_each(with_worker, [this](const TaskId& task) { ingest(task); });
-}
-
-// Removes stored updates that nothing needs any more: of closed rounds, refused ones, what a crash left. Their order
-// with what replaced them on the disk is kept by syncing that first.
-void RunController::sweep_updates() {
-  if (!sweep_due_ || !parts_.registry.sync()) {
-    return;
-  }
-  std::set<Digest> needed;
-  if (active_) {
-    auto contributions = parts_.registry.contributions(active_->state.id, active_->state.round);
-    if (!contributions) {
-      return;
-    }
-    std::ranges::transform(*contributions, std::inserter(needed, needed.end()), &registry::ContributionRow::blob);
-    for (const auto& [task, upload] : active_->uploads) {
-      needed.insert(upload.result.update.sha256);
-    }
-  }
-  sweep_due_ = false;
-  for (const Digest& stored : parts_.updates.list()) {
-    if (auto removed = needed.contains(stored) ? Result<>() : parts_.updates.remove(stored); !removed) {
-      log::warn("updates", "{}", removed.error().what);
-    }
-  }
-}
-
-// The first model: made by one device, stored as it is.
-void RunController::ingest_initial(const TaskId& task) {
-  const wire::BlobRef offered = active_->uploads.at(task).result.update;
-  parts_.worker.submit(
-      [models = parts_.models, layout = *active_->layout, file = parts_.updates.path_of(offered.sha256),
-       bytes = offered.size] { return aggregation::store_initial_model(models, layout, {file, bytes}); },
-      [this, task, generation = generation_](Result<aggregation::NewModel> stored) {
-        if (generation != generation_ || !active_ || !active_->uploads.contains(task)) {
-          return;
-        }
-        const Upload upload = std::move(active_->uploads.at(task));
-        active_->uploads.erase(task);
-        sweep_due_ = true;
-        if (!stored) {
-          active_->layout.reset();
-          reject(upload.device, upload.result, stored.error().what);
-          return;
-        }
-        auto recorded = parts_.registry.set_run_layout(active_->state.id, active_->layout->canonical(),
-                                                       active_->layout->parameters());
-        if (!recorded) {
-          log::error("updates", "recording the layout: {}", recorded.error().what);
-          return;
-        }
-        new_model(0, *stored, *active_->layout);
-        feed(rounds::Initialised{upload.device, task, stored->digest});
-        receipt(upload.device, upload.result.ref, upload.result.update.sha256, ReceiptStatus::accepted);
-      });
 }
 
 }  // namespace flops::coordinator

@@ -6,7 +6,8 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 1> migrations = {R"sql(
+inline constexpr std::array<std::string_view, 2> migrations = {
+    R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
   secret TEXT PRIMARY KEY, role TEXT NOT NULL, name TEXT NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;
@@ -42,6 +43,21 @@ CREATE TABLE metrics(
 CREATE TABLE models(
   digest TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs(id), round INTEGER NOT NULL, layout TEXT NOT NULL,
   parameters INTEGER NOT NULL, bytes INTEGER NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;
+)sql",
+    // Late updates. What was written before was never late: a task was of its run's round, a contribution of its own.
+    R"sql(
+ALTER TABLE runs ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rounds ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE participants ADD COLUMN round INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE participants ADD COLUMN base TEXT NOT NULL DEFAULT '';
+UPDATE participants SET round = (SELECT round FROM runs WHERE id = run),
+  base = (SELECT model FROM runs WHERE id = run);
+ALTER TABLE contributions ADD COLUMN base_round INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE contributions ADD COLUMN base TEXT NOT NULL DEFAULT '';
+UPDATE contributions SET base_round = round, base = COALESCE(
+  (SELECT model FROM rounds WHERE rounds.run = contributions.run AND rounds.round = contributions.round - 1),
+  (SELECT digest FROM models WHERE models.run = contributions.run AND models.round = 0), '');
+CREATE UNIQUE INDEX contributions_task ON contributions(run, task, device);
 )sql"};
 
 }  // namespace flops::registry

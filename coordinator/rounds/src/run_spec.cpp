@@ -1,5 +1,6 @@
 #include "flops/rounds/run_spec.hpp"
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -127,7 +128,47 @@ void read_training(const json::value* value, wire::TrainingSpec& training, std::
   fields.refuse_unknown();
 }
 
+void read_mode(Fields& fields, RunSpec& spec) {
+  std::string mode(to_string(spec.mode));
+  fields.choice("mode", mode, {to_string(Mode::sync), to_string(Mode::async)});
+  if (mode == to_string(Mode::async)) {
+    spec.mode = Mode::async;
+    spec.max_staleness = async_max_staleness;
+    spec.buffer = spec.min_fit;
+    fields.integer("buffer", spec.buffer, 1, 100'000);
+  } else if (fields.find("buffer") != nullptr) {
+    fields.wrong("buffer", "only for mode async");
+  }
+  fields.integer("max_staleness", spec.max_staleness, 0, most_staleness);
+}
+
+void check_together(Fields& fields, const RunSpec& spec) {
+  if (spec.min_available < spec.min_fit) {
+    fields.wrong("min_available", "must not be smaller than min_fit");
+  }
+  if (spec.mode == Mode::sync) {
+    return;
+  }
+  // A device contributes once to a buffer: with fewer devices than that it would never be full.
+  if (spec.min_available < spec.buffer) {
+    fields.wrong("min_available", "must not be smaller than buffer");
+  }
+  if (spec.buffer < spec.min_fit) {
+    fields.wrong("buffer", "must not be smaller than min_fit");
+  }
+  if (spec.fraction < 1) {
+    fields.wrong("fraction", "only for mode sync; async asks every device");
+  }
+  if (spec.over_select > 0) {
+    fields.wrong("over_select", "only for mode sync; async asks every device");
+  }
+}
+
 }  // namespace
+
+std::string_view to_string(Mode mode) {
+  return mode == Mode::async ? "async" : "sync";
+}
 
 Result<RunSpec> parse_run_spec(std::string_view text) {
   json::parse_options options;
@@ -146,17 +187,17 @@ Result<RunSpec> parse_run_spec(std::string_view text) {
   fields.integer("rounds", spec.rounds, 1, 100'000);
   fields.integer("seed", spec.seed, 0, 1LL << 53U);
   fields.integer("min_fit", spec.min_fit, 1, 100'000);
-  spec.min_available = spec.min_fit;
+  read_mode(fields, spec);
+  spec.min_available = std::max(spec.min_fit, spec.buffer);
   fields.integer("min_available", spec.min_available, 1, 100'000);
   fields.number("fraction", spec.fraction, 1e-6, 1);
+  fields.number("over_select", spec.over_select, 0, 10);
   fields.integer("deadline_seconds", spec.deadline_seconds, 10, 604'800);
   fields.boolean("evaluate", spec.evaluate);
   fields.choice("codec", spec.codec, {"lossless"});
   read_training(fields.find("training"), spec.training, problems);
   fields.refuse_unknown();
-  if (spec.min_available < spec.min_fit) {
-    problems.emplace_back("min_available: must not be smaller than min_fit");
-  }
+  check_together(fields, spec);
   if (!problems.empty()) {
     return fail(ErrorKind::permanent, "{}", fmt::join(problems, "\n"));
   }
@@ -164,7 +205,7 @@ Result<RunSpec> parse_run_spec(std::string_view text) {
 }
 
 std::string to_json(const RunSpec& spec) {
-  return json::serialize(json::object{
+  json::object out{
       {"model", spec.model},
       {"data", spec.data},
       {"rounds", spec.rounds},
@@ -172,6 +213,9 @@ std::string to_json(const RunSpec& spec) {
       {"min_fit", spec.min_fit},
       {"min_available", spec.min_available},
       {"fraction", spec.fraction},
+      {"over_select", spec.over_select},
+      {"mode", to_string(spec.mode)},
+      {"max_staleness", spec.max_staleness},
       {"deadline_seconds", spec.deadline_seconds},
       {"evaluate", spec.evaluate},
       {"codec", spec.codec},
@@ -182,7 +226,11 @@ std::string to_json(const RunSpec& spec) {
                                 {"momentum", spec.training.momentum},
                                 {"weight_decay", spec.training.weight_decay},
                                 {"loss", spec.training.loss}}},
-  });
+  };
+  if (spec.mode == Mode::async) {
+    out["buffer"] = spec.buffer;
+  }
+  return json::serialize(out);
 }
 
 }  // namespace flops::rounds

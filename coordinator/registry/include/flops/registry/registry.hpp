@@ -47,7 +47,9 @@ struct RoundRow {
   std::int64_t round = 0;
   std::string state;  // fitting | aggregating | evaluating | done
   std::int64_t participants = 0;
+  std::int64_t late = 0;  // of the participants: with an update for an earlier round
   std::int64_t rejected = 0;
+  std::int64_t dropped = 0;  // tasks that were cancelled without an answer when the round closed
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
   double seconds = 0;  // from opening to the durable model
@@ -77,6 +79,8 @@ struct ContributionRow {
   std::uint32_t weight = 0;
   double train_loss = 0;
   double train_seconds = 0;
+  std::int64_t base_round = 0;  // of its task; smaller than the round it counts in: it was late
+  Digest base = {};             // the model it was made from; none: the round's
 };
 
 struct ModelRow {
@@ -139,12 +143,16 @@ class Registry {
   [[nodiscard]] Result<> close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model);
   [[nodiscard]] Result<> set_round_state(const RunId& run, std::int64_t round, std::string_view state);
   [[nodiscard]] Result<> count_rejected(const RunId& run, std::int64_t round);
+  [[nodiscard]] Result<> count_dropped(const RunId& run, std::int64_t round, std::int64_t tasks);
   [[nodiscard]] Result<> count_download(const RunId& run, std::int64_t round, std::uint64_t bytes);
   [[nodiscard]] Result<std::vector<RoundRow>> rounds_of(const RunId& run);
 
-  // False when this device already has one in this round: it counts once. Its participant has answered with it.
+  // False when this device already has one in this round, or its task one in any: it counts once. Its participant has
+  // answered with it.
   [[nodiscard]] Result<bool> add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row);
   [[nodiscard]] Result<std::vector<ContributionRow>> contributions(const RunId& run, std::int64_t round);
+  // Whether the update of this device's task counts, in whatever round.
+  [[nodiscard]] Result<bool> has_contributed(const RunId& run, const TaskId& task, const DeviceId& device);
   // Of one model on one device's test split; a repeated one replaces.
   [[nodiscard]] Result<> save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
                                       const wire::Metrics& metrics);

@@ -6,7 +6,13 @@
 // The machine holds no clock, socket or file. The shell feeds it events, makes the new state durable, then carries
 // the actions out. Every event may come twice or late; the second time changes nothing.
 //
+// A device has at most one task at a time, and at most one contribution in a round. When a round closes, a task without
+// an answer is cancelled, or, if the run takes late updates (max_staleness), stays open: its update then counts in a
+// later round, and meanwhile its device gets no other task. In mode async every free device always has a task on the
+// newest model, and a round closes with `buffer` updates, whichever they are.
+//
 // FedAvg: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
+// FedBuff: Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", AISTATS 2022.
 #pragma once
 
 #include <chrono>
@@ -42,6 +48,10 @@ struct Participant {
   TaskId task;
   wire::TaskKind kind = wire::TaskKind::train;
   Answer answer = Answer::none;
+  std::int64_t round = 0;  // whose task it is; smaller than the run's: the task is late
+  Digest base = {};        // the model it starts from; none for the initial one
+
+  bool operator==(const Participant&) const = default;
 };
 
 struct RunState {
@@ -51,9 +61,11 @@ struct RunState {
   std::string reason;                            // why it failed, stopped or waits
   std::int64_t round = 0;                        // 0 until there is an initial model
   Digest model;                                  // newest version; none before initialisation
-  std::map<DeviceId, Participant> participants;  // of the current phase
+  std::map<DeviceId, Participant> participants;  // of the current phase, and those still at late tasks
+  std::int64_t wanted = 0;                       // updates this round was opened for, beyond which more are a surplus
   SteadyTime deadline{};                         // of the current phase
   std::int64_t failed_initialisations = 0;
+  bool overdue = false;          // a deadline of this round has passed; not stored
   std::set<DeviceId> available;  // online and with the run's data; as last told, not stored
 };
 
@@ -108,6 +120,7 @@ struct SendTask {
 struct CancelTask {
   DeviceId device;
   TaskId task;
+  std::int64_t round;  // the task's
   std::string reason;
 };
 // Prepare an empty sum for `round` on top of the state's model.
@@ -127,6 +140,11 @@ struct RunOver {};
 using Action = std::variant<SendTask, CancelTask, OpenRound, CloseRound, EvaluationClosed, RunOver>;
 
 [[nodiscard]] std::vector<Action> on_event(RunState& state, const Event& event, SteadyTime now);
+
+// How many versions older than the round's model the one is that this task started from.
+[[nodiscard]] inline std::int64_t staleness(const RunState& state, const Participant& participant) {
+  return state.round - participant.round;
+}
 
 // After a restart: the actions that bring the outside world back to `state` (tasks are sent again, the round is opened
 // again; the shell adds the stored updates itself).

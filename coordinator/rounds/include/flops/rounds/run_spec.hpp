@@ -10,6 +10,15 @@
 
 namespace flops::rounds {
 
+// sync: a round asks a set of devices and waits for them. async: a round is the next `buffer` updates.
+enum class Mode { sync, async };
+[[nodiscard]] std::string_view to_string(Mode mode);
+
+// Without a word about it: late updates are dropped in mode sync, and taken up to ten versions late in mode async.
+inline constexpr std::int64_t async_max_staleness = 10;
+// Beyond this a late update would weigh nothing (flops/aggregation/weight.hpp).
+inline constexpr std::int64_t most_staleness = 1000;
+
 struct RunSpec {
   std::string model;  // name in the zoo
   std::string data;   // data tag
@@ -18,6 +27,10 @@ struct RunSpec {
   std::int64_t min_fit = 2;        // updates a round needs
   std::int64_t min_available = 2;  // devices that must be there before the run starts
   double fraction = 1.0;           // of the available devices that get a task
+  double over_select = 0.0;        // sync: so many more, as a share of those; the round closes without the slowest
+  Mode mode = Mode::sync;
+  std::int64_t buffer = 0;         // async: updates that close a round
+  std::int64_t max_staleness = 0;  // rounds after its own in which an update still counts
   std::int64_t deadline_seconds = 600;
   bool evaluate = true;
   std::string codec = "lossless";

@@ -1,0 +1,182 @@
+// Updates whose bytes are here: summed, recorded, receipted; and the first model.
+#include <algorithm>
+#include <iterator>
+
+#include "flops/aggregation/weight.hpp"
+#include "flops/core/log.hpp"
+#include "run_controller.hpp"
+
+namespace flops::coordinator {
+
+using wire::ReceiptStatus;
+
+bool RunController::is_current(const TaskId& task, std::uint64_t number) const {
+  if (!active_) {
+    return false;
+  }
+  const auto found = active_->uploads.find(task);
+  return found != active_->uploads.end() && found->second.number == number;
+}
+
+std::uint64_t RunController::weight_of(std::uint64_t samples, std::int64_t base_round) const {
+  const rounds::RunState& state = active_->state;
+  return aggregation::weight_in_sum(samples, state.round - base_round, state.spec.max_staleness > 0);
+}
+
+void RunController::ingest(const TaskId& task) {
+  Upload& upload = active_->uploads.at(task);
+  upload.stage = Upload::Stage::stored;
+  if (active_->state.phase == rounds::Phase::initialising) {
+    ingest_initial(task);
+    return;
+  }
+  if (active_->state.phase != rounds::Phase::fitting) {
+    return;  // the sum is being closed; OpenRound goes on with it
+  }
+  upload.stage = Upload::Stage::summing;
+  const wire::ResultMessage& result = upload.result;
+  parts_.worker.submit(
+      [sum = active_->sum, weight = weight_of(result.weight, result.ref.round),
+       update = aggregation::StoredUpdate{parts_.updates.path_of(result.update.sha256), result.update.size,
+                                          result.base}]() -> Result<> {
+        if (!*sum) {
+          return fail(ErrorKind::transient, "the round has no sum");
+        }
+        return (*sum)->add(update, weight);
+      },
+      [this, task, generation = generation_, number = upload.number](Result<> added) {
+        if (generation == generation_ && is_current(task, number)) {
+          ingested(task, std::move(added));
+        }
+      });
+}
+
+void RunController::ingested(const TaskId& task, Result<> outcome) {
+  const Upload upload = std::move(active_->uploads.at(task));
+  active_->uploads.erase(task);
+  const wire::ResultMessage& result = upload.result;
+  log::debug("updates", "task {}: {}", task, outcome ? "durable and summed" : "not summed");
+  if (!outcome) {
+    const ErrorKind kind = outcome.error().kind;
+    if (kind != ErrorKind::permanent && kind != ErrorKind::corrupt) {
+      log::error("updates", "update of {}: {}", upload.device, outcome.error().what);
+      if (kind == ErrorKind::bug) {
+        sum_again();
+      }
+      return;  // not its fault: it keeps the update and offers it again
+    }
+    reject(upload.device, result, outcome.error().what);
+    return;
+  }
+  const registry::ContributionRow row{upload.device,
+                                      task,
+                                      result.update.sha256,
+                                      result.update.size,
+                                      static_cast<std::uint32_t>(result.weight),
+                                      result.train_loss,
+                                      result.train_seconds,
+                                      result.ref.round,
+                                      result.base};
+  auto added = parts_.registry.add_contribution(active_->state.id, active_->state.round, row);
+  if (!added) {
+    log::error("updates", "recording the update of {}: {}", upload.device, added.error().what);
+    feed(rounds::AggregationFailed{added.error().what});
+    return;
+  }
+  if (Device* device = parts_.fleet.find(upload.device)) {
+    device->models.insert(result.base);  // it trained from it, so it holds it
+  }
+  if (!*added) {
+    log::error("updates", "the update of {} was in the sum already", upload.device);
+    sum_again();
+  }
+  feed(rounds::Contributed{upload.device, task});  // the last one's starts the mean, while the disk works below
+  receipt(upload.device, result.ref, result.update.sha256, *added ? ReceiptStatus::accepted : ReceiptStatus::duplicate);
+}
+
+// From the stored updates, because the sum cannot be trusted any more.
+void RunController::sum_again() {
+  if (active_->state.phase != rounds::Phase::fitting) {
+    return;
+  }
+  perform(rounds::OpenRound{active_->state.round});
+}
+
+// Into a new sum: what is stored but was not counted in the one before. What is being checked comes by itself.
+void RunController::ingest_waiting() {
+  std::vector<TaskId> waiting;
+  for (const auto& [task, upload] : active_->uploads) {
+    if (upload.stage == Upload::Stage::stored || upload.stage == Upload::Stage::summing) {
+      waiting.push_back(task);
+    }
+  }
+  std::ranges::for_each(waiting, [this](const TaskId& task) { ingest(task); });
+}
+
+// Removes stored updates that nothing needs any more: of closed rounds, refused ones, what a crash left. Their order
+// with what replaced them on the disk is kept by syncing that first.
+void RunController::sweep_updates() {
+  if (!sweep_due_ || !parts_.registry.sync()) {
+    return;
+  }
+  std::set<Digest> needed;
+  if (active_) {
+    auto contributions = parts_.registry.contributions(active_->state.id, active_->state.round);
+    if (!contributions) {
+      return;
+    }
+    std::ranges::transform(*contributions, std::inserter(needed, needed.end()), &registry::ContributionRow::blob);
+    for (const auto& [task, upload] : active_->uploads) {
+      needed.insert(upload.result.update.sha256);
+    }
+  }
+  sweep_due_ = false;
+  for (const Digest& stored : parts_.updates.list()) {
+    if (auto removed = needed.contains(stored) ? Result<>() : parts_.updates.remove(stored); !removed) {
+      log::warn("updates", "{}", removed.error().what);
+    }
+  }
+}
+
+// The first model: made by one device, stored as it is.
+void RunController::ingest_initial(const TaskId& task) {
+  Upload& upload = active_->uploads.at(task);
+  auto layout = tensor::Layout::parse(upload.result.layout_text);
+  if (!layout) {
+    log::error("updates", "layout of {}: {}", upload.device, layout.error().what);
+    return;  // it was read before
+  }
+  upload.stage = Upload::Stage::summing;
+  const wire::BlobRef offered = upload.result.update;
+  parts_.worker.submit(
+      [models = parts_.models, layout = *layout, file = parts_.updates.path_of(offered.sha256), bytes = offered.size] {
+        return aggregation::store_initial_model(models, layout, {file, bytes});
+      },
+      [this, task, layout = *layout, number = upload.number](const Result<aggregation::NewModel>& stored) {
+        if (is_current(task, number)) {
+          initial_stored(task, layout, stored);
+        }
+      });
+}
+
+void RunController::initial_stored(const TaskId& task, const tensor::Layout& layout,
+                                   const Result<aggregation::NewModel>& stored) {
+  const Upload upload = std::move(active_->uploads.at(task));
+  active_->uploads.erase(task);
+  sweep_due_ = true;
+  if (!stored) {
+    reject(upload.device, upload.result, stored.error().what);
+    return;
+  }
+  auto recorded = parts_.registry.set_run_layout(active_->state.id, layout.canonical(), layout.parameters());
+  if (!recorded) {
+    log::error("updates", "recording the layout: {}", recorded.error().what);
+    return;
+  }
+  active_->layout = layout;
+  new_model(0, *stored, layout);
+  feed(rounds::Initialised{upload.device, task, stored->digest});
+  receipt(upload.device, upload.result.ref, upload.result.update.sha256, ReceiptStatus::accepted);
+}
+
+}  // namespace flops::coordinator

@@ -1,0 +1,217 @@
+// Rounds, contributions, metrics, models.
+#include "digests.hpp"
+#include "flops/registry/registry.hpp"
+
+namespace flops::registry {
+
+using store::Row;
+
+namespace {
+
+std::optional<double> optional_number(const Row& row, int column) {
+  return row.is_null(column) ? std::nullopt : std::optional(row.number(column));
+}
+
+}  // namespace
+
+Result<> Registry::open_round(const RunId& run, std::int64_t round) {
+  return step([&]() -> Result<> {
+    auto added = database_.run(
+        "INSERT INTO rounds(run, round, state, opened_at) VALUES(?, ?, 'fitting', ?) ON CONFLICT DO NOTHING",
+        {run.str(), round, now()});
+    return added ? bump(run) : added;
+  });
+}
+
+Result<> Registry::close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model) {
+  return database_.transaction([&]() -> Result<> {
+    const std::string hex = model.digest.hex();
+    auto closed =
+        database_.run("UPDATE rounds SET state = 'evaluating', seconds = ?, model = ? WHERE run = ? AND round = ?",
+                      {seconds, hex, run.str(), round});
+    if (!closed) {
+      return closed;
+    }
+    if (auto added = add_model(model); !added) {
+      return added;
+    }
+    return bump(run);
+  });
+}
+
+Result<> Registry::set_round_state(const RunId& run, std::int64_t round, std::string_view state) {
+  return step([&]() -> Result<> {
+    auto set = database_.run("UPDATE rounds SET state = ? WHERE run = ? AND round = ?", {state, run.str(), round});
+    return set ? bump(run) : set;
+  });
+}
+
+Result<> Registry::count_rejected(const RunId& run, std::int64_t round) {
+  return step([&] {
+    return database_.run("UPDATE rounds SET rejected = rejected + 1 WHERE run = ? AND round = ?", {run.str(), round});
+  });
+}
+
+Result<> Registry::count_dropped(const RunId& run, std::int64_t round, std::int64_t tasks) {
+  return step([&] {
+    return database_.run("UPDATE rounds SET dropped = dropped + ? WHERE run = ? AND round = ?",
+                         {tasks, run.str(), round});
+  });
+}
+
+Result<> Registry::count_download(const RunId& run, std::int64_t round, std::uint64_t bytes) {
+  return step([&] {
+    return database_.run("UPDATE rounds SET bytes_down = bytes_down + ? WHERE run = ? AND round = ?",
+                         {bytes, run.str(), round});
+  });
+}
+
+Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
+  std::vector<RoundRow> rows;
+  auto read = database_.each(
+      "SELECT r.round, r.state, r.rejected, r.bytes_down, r.seconds, r.model, c.n, c.bytes, c.slowest, c.loss, "
+      "m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, c.late FROM rounds r "
+      "LEFT JOIN (SELECT round, COUNT(*) n, SUM(base_round < round) late, SUM(bytes) bytes, MAX(train_seconds) "
+      "slowest, "
+      "  SUM(train_loss * weight) / SUM(weight) loss FROM contributions WHERE run = ?1 GROUP BY round) c "
+      "  ON c.round = r.round "
+      "LEFT JOIN (SELECT round, SUM(samples) samples, SUM(accuracy * samples) / SUM(samples) accuracy, "
+      "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy) low, MAX(accuracy) high FROM metrics WHERE run = ?1 "
+      "  GROUP BY round) m ON m.round = r.round "
+      "WHERE r.run = ?1 ORDER BY r.round",
+      {run.str()}, [&](const Row& row) -> Result<> {
+        auto model = digest_or_none(row.text(5));
+        if (!model) {
+          return fail(ErrorKind::corrupt, "rounds of run {} are not readable", run);
+        }
+        RoundRow round;
+        round.round = row.integer(0);
+        round.state = row.text(1);
+        round.rejected = row.integer(2);
+        round.bytes_down = static_cast<std::uint64_t>(row.integer(3));
+        round.seconds = row.number(4);
+        round.model = *model;
+        round.participants = row.integer(6);
+        round.bytes_up = static_cast<std::uint64_t>(row.integer(7));
+        round.train_seconds_max = row.number(8);
+        round.train_loss = optional_number(row, 9);
+        round.evaluated_samples = static_cast<std::uint64_t>(row.integer(10));
+        round.accuracy = optional_number(row, 11);
+        round.loss = optional_number(row, 12);
+        round.accuracy_min = optional_number(row, 13);
+        round.accuracy_max = optional_number(row, 14);
+        round.dropped = row.integer(15);
+        round.late = row.integer(16);
+        rows.push_back(std::move(round));
+        return {};
+      });
+  if (!read) {
+    return fail(read.error());
+  }
+  return rows;
+}
+
+Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row) {
+  bool added = false;
+  const std::string blob = row.blob.hex();
+  const std::string base = hex_or_empty(row.base);
+  auto done = step([&]() -> Result<> {
+    auto inserted = database_.run(
+        "INSERT INTO contributions(run, round, device, task, blob, bytes, weight, train_loss, train_seconds, at, "
+        "base_round, base) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        {run.str(), round, row.device.str(), row.task.str(), blob, row.bytes, row.weight, row.train_loss,
+         row.train_seconds, now(), row.base_round, base});
+    if (!inserted) {
+      return inserted;
+    }
+    added = database_.changes() == 1;
+    // Together, so that after a crash it cannot be asked for again and counted twice.
+    auto answered =
+        database_.run("UPDATE participants SET answer = ? WHERE run = ? AND device = ? AND task = ?",
+                      {static_cast<int>(rounds::Answer::contributed), run.str(), row.device.str(), row.task.str()});
+    return answered ? bump(run) : answered;
+  });
+  if (!done) {
+    return fail(done.error());
+  }
+  return added;
+}
+
+Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, std::int64_t round) {
+  std::vector<ContributionRow> rows;
+  auto read = database_.each(
+      "SELECT device, task, blob, bytes, weight, train_loss, train_seconds, base_round, base FROM contributions "
+      "WHERE run = ? AND round = ? ORDER BY device",
+      {run.str(), round}, [&](const Row& row) -> Result<> {
+        auto device = DeviceId::parse(row.text(0));
+        auto task = TaskId::parse(row.text(1));
+        auto blob = Digest::from_hex(row.text(2));
+        auto base = digest_or_none(row.text(8));
+        if (!device || !task || !blob || !base) {
+          return fail(ErrorKind::corrupt, "contributions of run {} are not readable", run);
+        }
+        rows.push_back({*device, *task, *blob, static_cast<std::uint64_t>(row.integer(3)),
+                        static_cast<std::uint32_t>(row.integer(4)), row.number(5), row.number(6), row.integer(7),
+                        *base});
+        return {};
+      });
+  if (!read) {
+    return fail(read.error());
+  }
+  return rows;
+}
+
+Result<bool> Registry::has_contributed(const RunId& run, const TaskId& task, const DeviceId& device) {
+  auto found = database_.integer("SELECT 1 FROM contributions WHERE run = ? AND task = ? AND device = ?",
+                                 {run.str(), task.str(), device.str()});
+  if (!found) {
+    return fail(found.error());
+  }
+  return found->has_value();
+}
+
+Result<> Registry::save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
+                                const wire::Metrics& metrics) {
+  return step([&]() -> Result<> {
+    auto saved = database_.run(
+        "INSERT INTO metrics(run, round, device, samples, loss, accuracy, seconds, at) "
+        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(run, round, device) DO UPDATE SET samples = ?4, "
+        "loss = ?5, accuracy = ?6, seconds = ?7, at = ?8",
+        {run.str(), round, device.str(), metrics.samples, metrics.loss, metrics.accuracy, metrics.seconds, now()});
+    return saved ? bump(run) : saved;
+  });
+}
+
+Result<> Registry::add_model(const ModelRow& model) {
+  const std::string digest = model.digest.hex();
+  const std::string layout = model.layout.hex();
+  return database_.run(
+      "INSERT INTO models(digest, run, round, layout, parameters, bytes, created_at) VALUES(?, ?, ?, ?, ?, ?, ?) "
+      "ON CONFLICT(digest) DO NOTHING",
+      {digest, model.run.str(), model.round, layout, model.parameters, model.bytes, now()});
+}
+
+Result<std::vector<ModelRow>> Registry::models() {
+  std::vector<ModelRow> rows;
+  auto read = database_.each(
+      "SELECT digest, run, round, layout, parameters, bytes, created_at FROM models ORDER BY created_at DESC, round "
+      "DESC "
+      "LIMIT 1000",
+      {}, [&](const Row& row) -> Result<> {
+        auto digest = Digest::from_hex(row.text(0));
+        auto run = RunId::parse(row.text(1));
+        auto layout = Digest::from_hex(row.text(3));
+        if (!digest || !run || !layout) {
+          return fail(ErrorKind::corrupt, "the record of model '{}' is not readable", row.text(0));
+        }
+        rows.push_back({*digest, *run, row.integer(2), *layout, static_cast<std::uint64_t>(row.integer(4)),
+                        static_cast<std::uint64_t>(row.integer(5)), row.integer(6)});
+        return {};
+      });
+  if (!read) {
+    return fail(read.error());
+  }
+  return rows;
+}
+
+}  // namespace flops::registry

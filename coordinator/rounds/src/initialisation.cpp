@@ -1,0 +1,73 @@
+// From waiting to the first model.
+#include <algorithm>
+#include <utility>
+
+#include "transition.hpp"
+
+namespace flops::rounds {
+
+namespace {
+
+constexpr std::int64_t max_failed_initialisations = 3;
+
+}  // namespace
+
+void Transition::start_when_possible() {
+  const auto wanted = static_cast<std::size_t>(state_.spec.min_available);
+  if (state_.available.size() < wanted) {
+    state_.reason = fmt::format("{} of {} devices with the data '{}' are online", state_.available.size(), wanted,
+                                state_.spec.data);
+    return;
+  }
+  state_.reason.clear();
+  enter(Phase::initialising);
+  initialise_when_nobody_does();
+}
+
+const DeviceId* Transition::unasked() const {
+  const auto found = std::ranges::find_if(
+      state_.available, [this](const DeviceId& device) { return !state_.participants.contains(device); });
+  return found == state_.available.end() ? nullptr : &*found;
+}
+
+// Initial parameters are made by one device (the coordinator has no LibTorch); the lowest id that has not failed.
+void Transition::initialise_when_nobody_does() {
+  const DeviceId* device = unasked();
+  if (count(Answer::none) == 0 && device != nullptr) {
+    add_participant(*device, wire::TaskKind::init);
+  }
+}
+
+void Transition::deadline_of_initialisation() {
+  enter(Phase::initialising);
+  if (unasked() == nullptr) {
+    // Whoever was asked may still come back.
+    if (count(Answer::none) > 0) {
+      state_.reason = fmt::format("no initial model after {} s from the device that makes it, and no other is online",
+                                  state_.spec.deadline_seconds);
+    }
+    return;
+  }
+  for (auto& [device, participant] : state_.participants) {
+    if (participant.answer == Answer::none) {
+      participant.answer = Answer::failed;
+      cancel(device, participant, "it took too long");
+    }
+  }
+  initialise_when_nobody_does();
+}
+
+void Transition::initialisation_failed(const std::string& why) {
+  ++state_.failed_initialisations;
+  enter(Phase::initialising);
+  if (state_.failed_initialisations < max_failed_initialisations) {
+    initialise_when_nobody_does();
+    // As many as the run needs were asked, and none could: no use waiting for others.
+    if (count(Answer::none) > 0 || std::cmp_less(state_.participants.size(), state_.spec.min_available)) {
+      return;
+    }
+  }
+  over(Phase::failed, fmt::format("no device could make the initial model; the last one: {}", why));
+}
+
+}  // namespace flops::rounds
