@@ -89,6 +89,21 @@ void add_training_options(CLI::App& start, RunOptions& run) {
   start.add_option("--loss", run.loss, "Loss")->check(CLI::IsMember({"cross_entropy", "mse"}));
 }
 
+void add_dropout_options(CLI::App& start, RunOptions& run) {
+  start.add_option("--fraction", run.fraction, "Share of the available devices that train (1.0)")
+      ->check(CLI::Range(1e-6, 1.0));
+  start.add_option("--over-select", run.over_select, "Ask so many more, as a share, and go on without the slowest (0)")
+      ->check(CLI::Range(0.0, 10.0));
+  start.add_option("--deadline", run.deadline, "Seconds until a round closes (600)")->check(CLI::Range(10, 604'800));
+  start.add_option("--mode", run.mode, "Rounds, or an aggregation every --buffer updates (sync)")
+      ->check(CLI::IsMember({"sync", "async"}).description(""))
+      ->option_text("sync|async");
+  start.add_option("--buffer", run.buffer, "Updates that close a round of mode async (min-fit)")
+      ->check(CLI::Range(1, 100'000));
+  start.add_option("--max-staleness", run.max_staleness, "Rounds that an update may be late (sync 0, async 10)")
+      ->check(CLI::Range(0, 1000));
+}
+
 void add_run_start(CLI::App& group, Line& line) {
   RunOptions& run = line.run;
   CLI::App* start =
@@ -101,9 +116,7 @@ void add_run_start(CLI::App& group, Line& line) {
   start->add_option("--min-fit", run.min_fit, "Updates a round needs (2)")->check(CLI::Range(1, 100'000));
   start->add_option("--min-available", run.min_available, "Devices that must be online to start (min-fit)")
       ->check(CLI::Range(1, 100'000));
-  start->add_option("--fraction", run.fraction, "Share of the available devices that train (1.0)")
-      ->check(CLI::Range(1e-6, 1.0));
-  start->add_option("--deadline", run.deadline, "Seconds until a round closes (600)")->check(CLI::Range(10, 604'800));
+  add_dropout_options(*start, run);
   add_training_options(*start, run);
   start->add_flag("--no-evaluate", run.no_evaluate, "Do not measure every aggregated model");
   start->add_flag("--watch", run.watch, "Follow the run; exits 6 when it fails or is stopped");

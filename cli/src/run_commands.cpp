@@ -32,6 +32,10 @@ json::value specification(const RunOptions& options) {
   put(spec, "min_fit", options.min_fit);
   put(spec, "min_available", options.min_available);
   put(spec, "fraction", options.fraction);
+  put(spec, "over_select", options.over_select);
+  put(spec, "mode", options.mode);
+  put(spec, "buffer", options.buffer);
+  put(spec, "max_staleness", options.max_staleness);
   put(spec, "deadline_seconds", options.deadline);
   if (options.no_evaluate) {
     spec["evaluate"] = false;

@@ -212,6 +212,8 @@ Table rounds_table() {
                 {"ACCURACY", Align::right},
                 {"LOSS", Align::right, 8},
                 {"PARTICIPANTS", Align::right},
+                {"LATE", Align::right},
+                {"DROPPED", Align::right},
                 {"BYTES UP", Align::right, 10},
                 {"BYTES DOWN", Align::right, 10},
                 {"SECONDS", Align::right}});
@@ -219,8 +221,8 @@ Table rounds_table() {
 
 Cells round_cells(const json::value& round) {
   return {integer(round, "round"),        fixed(round, "accuracy", 4), fixed(round, "loss", 4),
-          integer(round, "participants"), bytes(round, "bytes_up"),    bytes(round, "bytes_down"),
-          fixed(round, "seconds", 2)};
+          integer(round, "participants"), integer(round, "late"),      integer(round, "dropped"),
+          bytes(round, "bytes_up"),       bytes(round, "bytes_down"),  fixed(round, "seconds", 2)};
 }
 
 }  // namespace flops::report

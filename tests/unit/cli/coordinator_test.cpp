@@ -92,20 +92,55 @@ TEST_CASE("flopsctl: run start sends only the fields that were given") {
   FakeCoordinator coordinator;
   coordinator.answer("POST /v1/runs", 201, R"({"id": "run-7", "state": "waiting"})");
   CHECK(coordinator.run({"run", "start", "--model", "softmax", "--data", "digits"}).status == 0);
-  CHECK(
-      coordinator
-          .run({"run",          "start", "--model",        "softmax", "--data",          "digits", "--rounds",   "3",
-                "--seed",       "9",     "--min-fit",      "4",       "--min-available", "6",      "--fraction", "0.5",
-                "--deadline",   "60",    "--epochs",       "2",       "--batch",         "16",     "--lr",       "0.1",
-                "--momentum",   "0.9",   "--weight-decay", "0.001",   "--optimizer",     "adam",   "--loss",     "mse",
-                "--no-evaluate"})
-          .status == 0);
+  CHECK(coordinator
+            .run({"run",
+                  "start",
+                  "--model",
+                  "softmax",
+                  "--data",
+                  "digits",
+                  "--rounds",
+                  "3",
+                  "--seed",
+                  "9",
+                  "--min-fit",
+                  "4",
+                  "--min-available",
+                  "6",
+                  "--fraction",
+                  "0.5",
+                  "--deadline",
+                  "60",
+                  "--epochs",
+                  "2",
+                  "--batch",
+                  "16",
+                  "--lr",
+                  "0.1",
+                  "--momentum",
+                  "0.9",
+                  "--weight-decay",
+                  "0.001",
+                  "--optimizer",
+                  "adam",
+                  "--loss",
+                  "mse",
+                  "--no-evaluate",
+                  "--mode",
+                  "async",
+                  "--buffer",
+                  "5",
+                  "--max-staleness",
+                  "7",
+                  "--over-select",
+                  "0.25"})
+            .status == 0);
   const auto requests = coordinator.requests();
   REQUIRE(requests.size() == 2);
   CHECK(json::parse(requests[0].body) == json::parse(R"({"model": "softmax", "data": "digits"})"));
   CHECK(json::parse(requests[1].body) ==
         json::parse(R"({"model": "softmax", "data": "digits", "rounds": 3, "seed": 9, "min_fit": 4, "min_available": 6,
-          "fraction": 0.5, "deadline_seconds": 60, "evaluate": false, "training": {"epochs": 2, "batch": 16,
+          "fraction": 0.5, "over_select": 0.25, "mode": "async", "buffer": 5, "max_staleness": 7, "deadline_seconds": 60, "evaluate": false, "training": {"epochs": 2, "batch": 16,
           "optimizer": "adam", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.001, "loss": "mse"}})"));
 }
 

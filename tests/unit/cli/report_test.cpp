@@ -87,14 +87,14 @@ TEST_CASE("text: sizes and numbers") {
 TEST_CASE("views: a run with its rounds") {
   const json::value run = json::parse(R"({"id": "run-1", "state": "finished", "model_name": "cnn-small", "round": 2,
     "rounds_total": 2, "accuracy": 0.871234, "loss": 0.4, "bytes_up": 2048, "bytes_down": 0, "created_at": 1700000000000,
-    "rounds": [{"round": 1, "accuracy": 0.8, "loss": 0.5, "participants": 5, "bytes_up": 1024, "bytes_down": 10,
+    "rounds": [{"round": 1, "accuracy": 0.8, "loss": 0.5, "participants": 5, "late": 1, "dropped": 2, "bytes_up": 1024, "bytes_down": 10,
                 "seconds": 1.234}, {"round": 2, "accuracy": null, "loss": null}]})");
   const std::string text = run_details(run);
   CHECK(has(text, "round:       2/2\n"));
   CHECK(has(text, "accuracy:    0.8712\n"));
   CHECK(has(text, "2023-11-14T22:13:20Z"));
-  CHECK(has(text, "    1    0.8000    0.5000             5     1.0 KiB        10 B     1.23\n"));
-  CHECK(has(text, "    2         -         -             -           -           -        -\n"));
+  CHECK(has(text, "    1    0.8000    0.5000             5     1        2     1.0 KiB        10 B     1.23\n"));
+  CHECK(has(text, "    2         -         -             -     -        -           -           -        -\n"));
 }
 
 TEST_CASE("views: devices, tokens and models") {

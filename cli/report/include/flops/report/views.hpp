@@ -27,7 +27,7 @@ namespace flops::report {
 [[nodiscard]] std::string run_details(const boost::json::value& run);  // with its rounds
 [[nodiscard]] std::string models_table(const boost::json::value& answer);
 
-// Rounds, one row each: round, accuracy, loss, participants, bytes up, bytes down, seconds.
+// Rounds, one row each: round, accuracy, loss, participants, late, dropped, bytes up, bytes down, seconds.
 [[nodiscard]] Table rounds_table();
 [[nodiscard]] Cells round_cells(const boost::json::value& round);
 
