@@ -16,6 +16,13 @@ void log_failure(const Result<>& result, std::string_view doing) {
   }
 }
 
+// Why a run waits, or what went wrong in it.
+void log_reason(const rounds::RunState& before, const rounds::RunState& now) {
+  if (now.reason != before.reason && !now.reason.empty() && !rounds::is_over(now.phase)) {
+    log::info("runs", "{}: {}", now.id, now.reason);
+  }
+}
+
 // The devices whose rows have changed, if none is gone.
 std::optional<std::vector<DeviceId>> changed_rows(const rounds::RunState& before, const rounds::RunState& now) {
   std::vector<DeviceId> changed;
@@ -124,6 +131,7 @@ void RunController::feed(const rounds::Event& event) {
   }
   const rounds::RunState before = active_->state;
   const auto actions = rounds::on_event(active_->state, event, parts_.clock.steady());
+  log_reason(before, active_->state);
   save(before);
   if (std::holds_alternative<rounds::Aggregated>(event)) {
     round_closed(before.round, actions);

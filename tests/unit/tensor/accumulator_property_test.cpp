@@ -128,6 +128,7 @@ TEST_CASE("accumulator: every split into threads on disjoint ranges gives the sa
     const std::size_t threads = 1 + random() % 5;
     Accumulator sum = empty_sum(c);
     std::vector<std::thread> running;
+    running.reserve(threads);
     for (std::size_t t = 0; t < threads; ++t) {
       running.emplace_back([&, begin = count * t / threads, end = count * (t + 1) / threads] {
         for (const Update& update : c.updates) {
