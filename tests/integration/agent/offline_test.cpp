@@ -1,5 +1,6 @@
 // What a device must not lose.
 #include <csignal>
+#include <fstream>
 
 #include <sys/stat.h>
 

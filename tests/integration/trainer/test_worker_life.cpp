@@ -31,7 +31,7 @@ TEST_CASE("worker: it runs only with what others leave, and is the first to go w
   job.kind = trainer::JobKind::init;
   job.model = "softmax";
   const Fd result = memory(0);
-  REQUIRE(trainer.start(job, -1, result.get(), {}));
+  REQUIRE(trainer.start(job, {.result = result.get()}, {}));
   const auto pid = trainer.worker_pid();
   REQUIRE(pid);
   // The last thing before it becomes another program, with whatever threads that has. It need not get to its job.
