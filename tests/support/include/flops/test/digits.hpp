@@ -30,7 +30,7 @@ inline void write_bytes(const std::filesystem::path& file, const std::string& by
 }
 
 // <name>-images and <name>-labels in `folder`. The same arguments write the same bytes.
-inline void write_digits(const TemporaryFolder& folder, const std::string& name, std::uint32_t count,
+inline void write_digits(const std::filesystem::path& folder, const std::string& name, std::uint32_t count,
                          std::uint32_t seed) {
   constexpr std::uint32_t side = 28;
   std::string images = images_header(count, side, side);
@@ -51,6 +51,11 @@ inline void write_digits(const TemporaryFolder& folder, const std::string& name,
   }
   write_bytes(folder / (name + "-images"), images);
   write_bytes(folder / (name + "-labels"), labels);
+}
+
+inline void write_digits(const TemporaryFolder& folder, const std::string& name, std::uint32_t count,
+                         std::uint32_t seed) {
+  write_digits(folder.path(), name, count, seed);
 }
 
 }  // namespace flops::test

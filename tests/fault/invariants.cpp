@@ -1,0 +1,186 @@
+#include "invariants.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "flops/core/file.hpp"
+#include "flops/crypto/digest.hpp"
+#include "ledger.hpp"
+
+namespace flops::faults {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t max_update_bytes = 64U << 20U;
+
+std::optional<CoordinatorLedger> coordinator_ledger(Stage& stage, const Fleet& fleet) {
+  auto ledger = read_coordinator(fleet.coordinator_state() / "coordinator.db", stage.folder / "scratch");
+  if (!ledger) {
+    stage.problem(ledger.error().what);
+    return std::nullopt;
+  }
+  return *std::move(ledger);
+}
+
+std::optional<AgentLedger> agent_ledger(Stage& stage, const Fleet& fleet, int device) {
+  const fs::path database = fleet.state_of(device) / "agent.db";
+  if (!fs::exists(database)) {
+    return std::nullopt;  // never started
+  }
+  auto ledger = read_agent(database, stage.folder / "scratch");
+  if (!ledger) {
+    stage.problem(fmt::format("{}: {}", Fleet::device_name(device), ledger.error().what));
+    return std::nullopt;
+  }
+  return *std::move(ledger);
+}
+
+void check_stored_update(Stage& stage, const Fleet& fleet, const Contribution& row) {
+  const fs::path file = fleet.coordinator_state() / "updates" / "objects" / row.blob.substr(0, 2) / row.blob;
+  auto content = read_file(file, max_update_bytes);
+  if (!content) {
+    stage.problem(fmt::format("the contribution of {} to round {} counts, but its update is not on the disk: {}",
+                              row.device, row.round, content.error().what));
+  } else if (crypto::sha256(*content).hex() != row.blob) {
+    stage.problem(fmt::format("the stored update of {} in round {} is damaged", row.device, row.round));
+  }
+}
+
+// What a device was told about its tasks, from its log: these do not count.
+std::set<std::string> ended_otherwise(Stage& stage, int device) {
+  std::set<std::string> tasks;
+  std::ifstream log(stage.log_of(Fleet::device_name(device)));
+  for (std::string line; std::getline(log, line);) {
+    const bool other = line.contains(" is cancelled: ") || line.contains(" is replaced by ") ||
+                       line.contains(": the update was rejected: ") || line.contains(" failed: ");
+    const std::size_t at = line.find("task ");
+    if (other && at != std::string::npos) {
+      std::istringstream words(line.substr(at + 5));
+      std::string id;
+      words >> id;
+      tasks.insert(id.substr(0, id.find(':')));
+    }
+  }
+  return tasks;
+}
+
+bool is_train(const std::string& task) {
+  return task.contains(".r");
+}
+
+void check_round(Stage& stage, const Fleet& fleet, const RoundRecord& round, const std::set<std::string>& devices) {
+  const std::string name = fmt::format("{} round {}", round.run, round.round);
+  if (round.state != "done") {
+    stage.problem(fmt::format("{} is '{}' after the end", name, round.state));
+  }
+  const bool everybody = fleet.gone.empty() && fleet.plan.absent.empty();
+  const auto wanted = static_cast<std::size_t>(everybody ? fleet.setup().devices : fleet.setup().min_fit);
+  if (devices.size() < wanted || (everybody && devices.size() != wanted)) {
+    stage.problem(fmt::format("{} has {} contributions ({}), expected {}", name, devices.size(),
+                              fmt::join(devices, ", "), wanted));
+  }
+}
+
+void check_models(Stage& stage, const CoordinatorLedger& ledger, const std::string& run,
+                  const std::vector<std::string>& reference) {
+  std::vector<std::string> models;
+  for (const RoundRecord& round : ledger.rounds) {
+    if (round.run == run) {
+      models.push_back(round.model);
+    }
+  }
+  stage.outcome.models = models;
+  for (std::size_t i = 0; i < std::max(models.size(), reference.size()) && !reference.empty(); ++i) {
+    const std::string ours = i < models.size() ? models[i] : "missing";
+    const std::string undisturbed = i < reference.size() ? reference[i] : "none";
+    if (ours != undisturbed) {
+      stage.problem(fmt::format("{} round {}: model {}, undisturbed {}", run, i + 1, ours.substr(0, 12),
+                                undisturbed.substr(0, 12)));
+    }
+  }
+}
+
+void check_agent(Stage& stage, const Fleet& fleet, int device, const std::set<std::string>& counted) {
+  const auto ledger = agent_ledger(stage, fleet, device);
+  if (!ledger) {
+    return;
+  }
+  const std::string name = Fleet::device_name(device);
+  for (const auto& entry : fs::directory_iterator(fleet.state_of(device))) {
+    if (entry.path().filename().string().contains(".damaged-")) {
+      stage.problem(fmt::format("{}: a database was set aside: {}", name, entry.path().filename().string()));
+    }
+  }
+  if (fleet.gone.contains(device)) {
+    return;
+  }
+  for (const AgentTask& task : ledger->tasks) {
+    stage.problem(fmt::format("{}: task {} is still {} after the end", name, task.id, task.phase));
+  }
+  const std::set<std::string> otherwise = ended_otherwise(stage, device);
+  for (const std::string& task : ledger->finished) {
+    if (is_train(task) && !counted.contains(task) && !otherwise.contains(task)) {
+      stage.problem(fmt::format("{}: task {} was finished and accepted, but does not count", name, task));
+    }
+  }
+}
+
+}  // namespace
+
+void check_dead_coordinator(Stage& stage, const Fleet& fleet) {
+  const auto ledger = coordinator_ledger(stage, fleet);
+  if (!ledger) {
+    return;
+  }
+  for (const RoundRecord& round : ledger->rounds) {
+    const bool open = round.run == fleet.run() && (round.state == "fitting" || round.state == "aggregating");
+    for (const Contribution& row : ledger->contributions) {
+      if (open && row.run == round.run && row.round == round.round) {
+        check_stored_update(stage, fleet, row);
+      }
+    }
+  }
+}
+
+void check_dead_agent(Stage& stage, const Fleet& fleet, int device) {
+  const auto ledger = agent_ledger(stage, fleet, device);
+  for (const AgentTask& task : ledger ? ledger->tasks : std::vector<AgentTask>()) {
+    const bool said = task.phase == "offering" || task.phase == "uploading";
+    if (said != task.has_result) {
+      stage.problem(fmt::format("{}: task {} is {} {} a result", Fleet::device_name(device), task.id, task.phase,
+                                task.has_result ? "with" : "without"));
+    }
+  }
+}
+
+void check_ledgers(Stage& stage, const Fleet& fleet, const std::vector<std::string>& reference) {
+  const auto ledger = coordinator_ledger(stage, fleet);
+  if (!ledger) {
+    return;
+  }
+  std::set<std::string> counted;
+  std::map<std::pair<std::string, std::int64_t>, std::set<std::string>> devices;
+  for (const Contribution& row : ledger->contributions) {
+    const bool twice = !counted.insert(row.task).second || !devices[{row.run, row.round}].insert(row.device).second;
+    if (twice || !row.task.starts_with(fmt::format("{}.r{}.", row.run, row.round))) {
+      stage.problem(fmt::format("the ledger counts task {} of {} for {} round {}{}", row.task, row.device, row.run,
+                                row.round, twice ? " twice" : ""));
+    }
+  }
+  for (const RoundRecord& round : ledger->rounds) {
+    if (round.run == fleet.run()) {
+      check_round(stage, fleet, round, devices[{round.run, round.round}]);
+    }
+  }
+  check_models(stage, *ledger, fleet.run(), reference);
+  for (int device = 1; device <= fleet.setup().devices; ++device) {
+    check_agent(stage, fleet, device, counted);
+  }
+}
+
+}  // namespace flops::faults
