@@ -36,6 +36,9 @@ check_packages='
 mosquitto-clients: MQTT tools for the tests
 sqlite3: looks into databases in the tests
 iproute2: cuts links in the tests
+iptables: drops packets in the tests
+libfaketime: wrong clocks in the tests
+e2fsprogs: disks that turn read-only in the tests
 clang-format-19: formatting, for scripts/check
 clang-tidy-19: static analysis, for scripts/check
 shellcheck: static analysis of scripts, for scripts/check

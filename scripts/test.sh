@@ -2,7 +2,8 @@
 # Installs what is missing, builds, and runs every test:
 #   dev      everything, with AddressSanitizer and UBSan
 #   tsan     everything that does not link LibTorch, with ThreadSanitizer
-#   release  the end-to-end tests and what depends on real memory limits, with the programs as they are shipped
+#   release  the end-to-end tests, the short form of scripts/faults.sh and what depends on real memory limits, with the
+#            programs as they are shipped
 #
 #   scripts/test.sh [dev|tsan|release]...   only these
 set -euo pipefail
@@ -38,12 +39,13 @@ for preset in "${presets[@]}"; do
   begin=$SECONDS
   say "== $preset: build"
   case "$preset" in
-    release) configure_and_build "$preset" flops-coordinator flops-agent flops-trainer flopsctl test_agent test_process_trainer ;;
+    release) configure_and_build "$preset" flops-coordinator flops-agent flops-trainer flopsctl flops-faults test_agent \
+      test_process_trainer ;;
     *) configure_and_build "$preset" ;;
   esac
   say "== $preset: tests (built in $((SECONDS - begin)) s)"
   case "$preset" in
-    release) run_tests "$preset" -R '^(e2e_.*|test_agent|test_process_trainer)$' ;;
+    release) run_tests "$preset" -R '^(e2e_.*|fault_.*|test_agent|test_process_trainer)$' ;;
     *) run_tests "$preset" ;;
   esac
   say "== $preset: passed after $((SECONDS - begin)) s"

@@ -73,7 +73,10 @@ void Fleet::read_line(const std::string& program, const std::string& line) {
     stage_.recovered("trainer");
   } else if (line.contains("trainer: worker ")) {
     trainers_.erase(program);
+  } else if (line.contains("no connection to the broker") || line.contains("tasks taken up")) {
+    linked_.erase(program);
   } else if (line.contains("connected to the broker")) {
+    linked_.insert(program);
     stage_.recovered("agent");
     stage_.recovered("link");
   }

@@ -56,6 +56,8 @@ class Fleet {
   [[nodiscard]] Program& agent(int device) { return *agents_.at(device); }
   [[nodiscard]] int trainer_pid(int device) const;  // -1: none
   [[nodiscard]] int broker_pid() const { return broker_pid_; }
+  // As the agents say in their logs.
+  [[nodiscard]] bool linked(int device) const { return linked_.contains(device_name(device)); }
   [[nodiscard]] const std::string& run() const { return run_; }
   [[nodiscard]] int runs_started() const { return runs_started_; }
   [[nodiscard]] const Setup& setup() const { return setup_; }
@@ -78,6 +80,7 @@ class Fleet {
   std::unique_ptr<Program> coordinator_;
   std::map<int, std::unique_ptr<Program>> agents_;
   std::map<std::string, int> trainers_;  // by agent
+  std::set<std::string> linked_;
   int broker_pid_ = -1;
   int runs_started_ = 0;
   std::string run_;

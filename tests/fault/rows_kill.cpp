@@ -1,4 +1,6 @@
 // kill -9 in every state that a program has just made durable and reported.
+#include <algorithm>
+
 #include "scenario.hpp"
 #include "strike.hpp"
 
@@ -117,21 +119,30 @@ void add_rows(std::vector<Scenario>& table, const std::vector<Row>& rows) {
   }
 }
 
+// A device whose link breaks again and again waits longer and longer before it connects.
+constexpr std::size_t longest_series = 4;
+
 // The same moments one after the other in one run, one a round: what the short form plays.
 void add_series(std::vector<Scenario>& table, Victim victim, std::vector<Strike> strikes) {
-  Scenario scenario;
-  scenario.name = fmt::format("{}-every-state", to_string(victim));
-  scenario.strikes = fmt::format("kill -9 of the {}, {} times", to_string(victim), strikes.size());
-  scenario.when = "each of its states, a round after the other";
-  scenario.setup = long_setup();
-  scenario.in_short = true;
-  if (victim == Victim::broker) {
-    scenario.expected_errors = {broker_killed};
+  const bool breaks_links = victim == Victim::coordinator || victim == Victim::broker;
+  const std::size_t most = breaks_links ? longest_series : strikes.size();
+  for (std::size_t first = 0; first < strikes.size(); first += most) {
+    const auto begin = strikes.begin() + static_cast<std::ptrdiff_t>(first);
+    const auto count = static_cast<std::ptrdiff_t>(std::min(most, strikes.size() - first));
+    Scenario scenario;
+    scenario.name = fmt::format("series-{}-{}", to_string(victim), first / most + 1);
+    scenario.strikes = fmt::format("kill -9 of the {}, {} times", to_string(victim), count);
+    scenario.when = "one state after the other, round by round";
+    scenario.setup = long_setup();
+    scenario.in_short = true;
+    if (victim == Victim::broker) {
+      scenario.expected_errors = {broker_killed};
+    }
+    scenario.play = [part = std::vector(begin, begin + count)](Stage& stage, Fleet& fleet) {
+      return play_strikes(stage, fleet, part);
+    };
+    table.push_back(std::move(scenario));
   }
-  scenario.play = [strikes = std::move(strikes)](Stage& stage, Fleet& fleet) {
-    return play_strikes(stage, fleet, strikes);
-  };
-  table.push_back(std::move(scenario));
 }
 
 std::vector<Strike> agent_series() {

@@ -27,6 +27,12 @@ std::vector<Scenario> all_scenarios() {
   std::vector<Scenario> table;
   add_kill_rows(table);
   add_random_rows(table);
+  add_broker_rows(table);
+  add_message_rows(table);
+  add_fleet_rows(table);
+  add_clock_rows(table);
+  add_network_rows(table);
+  add_disk_rows(table);
   std::vector<Scenario> references;
   for (const Scenario& row : table) {
     const bool known = std::ranges::any_of(
