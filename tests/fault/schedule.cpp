@@ -23,6 +23,17 @@ using std::chrono::steady_clock;
 
 constexpr auto row_limit = 15min;
 
+// "agent 10 (1.2 s)": how often, and the slowest recovery.
+std::string faults_of(const Outcome& outcome) {
+  std::string text;
+  for (const auto& [kind, count] : outcome.faults) {
+    const auto recovery = outcome.slowest_recovery.find(kind);
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", kind, count);
+    text += recovery == outcome.slowest_recovery.end() ? "" : fmt::format(" ({:.1f} s)", recovery->second);
+  }
+  return text;
+}
+
 class Schedule {
  public:
   explicit Schedule(const ScheduleOptions& options) : options_(options), signals_(loop_, SIGINT, SIGTERM) {
@@ -140,7 +151,8 @@ void Schedule::end(Playing& playing) {
     outcome.seconds = std::chrono::duration<double>(steady_clock::now() - playing.begin).count();
     outcome.problems = {fmt::format("the row did not end by itself; {}", (playing.folder / "row.log").string())};
   }
-  fmt::print("{:<7} {:<32} {:>6.1f} s\n", outcome.passed() ? "passed" : "FAILED", outcome.row, outcome.seconds);
+  fmt::print("{:<7} {:<32} {:>6.1f} s  {}\n", outcome.passed() ? "passed" : "FAILED", outcome.row, outcome.seconds,
+             faults_of(outcome));
   for (const std::string& problem : outcome.problems) {
     fmt::print("        {}\n", problem);
   }
