@@ -358,6 +358,10 @@ void RunController::tick() {
 void RunController::connected() {
   parts_.publisher.republish();
   if (active_) {
+    // What was sent while the link was down is gone, and so is a hello that came before the coordinator could listen.
+    for (const auto& [device, participant] : active_->state.participants) {
+      send_task(device, false);
+    }
     publish_status();
   }
 }
