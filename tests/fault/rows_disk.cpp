@@ -54,7 +54,7 @@ Result<> play_full(Stage& stage, Fleet& fleet, Owner owner, const Moment& moment
   if (auto kept = keep_full(stage, folder); !kept) {
     return kept;
   }
-  return fleet.end_run(std::chrono::minutes(4));
+  return fleet.end_run();
 }
 
 Result<> play_read_only(Stage& stage, Fleet& fleet, Owner owner, const Moment& moment) {
@@ -89,7 +89,7 @@ Result<> play_read_only(Stage& stage, Fleet& fleet, Owner owner, const Moment& m
   if (auto started = program.start(); !started) {
     return started;
   }
-  return fleet.end_run(std::chrono::minutes(4));
+  return fleet.end_run();
 }
 
 using Play = Result<> (*)(Stage&, Fleet&, Owner, const Moment&);
