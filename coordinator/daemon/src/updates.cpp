@@ -223,6 +223,11 @@ void RunController::on_chunk(const DeviceId& device, const Digest& blob, std::ui
       refuse(device, "blob", "field", written.error().what);
     } else {
       log::error("updates", "storing a chunk of {}: {}", device, written.error().what);
+      // Begun anew when it is offered again: the chunk counts as arrived, and would never be asked for.
+      grants_.remove(task);
+      parts_.updates.discard(*std::move(upload->staging));
+      active_->uploads.erase(task);
+      return;
     }
     grants_.pause(task);  // until it is offered again
     return;
