@@ -103,6 +103,7 @@ class Training {
     job_.kind = trainer::JobKind::init;
     job_.model = std::move(model);
     base_ = expect(trainer::make_memfd("base", 0));
+    checkpoint_ = expect(trainer::make_memfd("checkpoint", 0));
     begin(base_, Fd());
     const trainer::JobReport report = expect(wait());
     job_.kind = trainer::JobKind::train;
@@ -158,7 +159,7 @@ class Training {
       }
     };
     callbacks.finished = [this](Result<trainer::JobReport> outcome) { end_ = std::move(outcome); };
-    expect(trainer_.start(job_, parameters.get(), result.get(), std::move(callbacks)));
+    expect(trainer_.start(job_, {parameters.get(), result.get(), checkpoint_.get()}, std::move(callbacks)));
   }
 
   Result<trainer::JobReport> wait() {
@@ -174,6 +175,7 @@ class Training {
   trainer::Job job_;
   Fd base_;
   Fd result_;
+  Fd checkpoint_;
   std::optional<Result<trainer::JobReport>> end_;
   std::uint64_t batches_ = 0;  // of the job, as far as it has said
   std::uint64_t batches_before_ = 0;

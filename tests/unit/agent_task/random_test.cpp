@@ -51,7 +51,7 @@ Event random_event(std::mt19937_64& random) {
 TEST_CASE("task: no sequence of events leads to an invalid state or to two results") {
   std::mt19937_64 random(20261124);
   std::size_t results = 0;
-  for (int sequence = 0; sequence < 1500; ++sequence) {
+  for (int sequence = 0; sequence < 3000; ++sequence) {
     TaskState state;
     std::optional<wire::ResultMessage> first;
     for (int i = 0; i < 40; ++i) {
@@ -79,7 +79,7 @@ TEST_CASE("task: no sequence of events leads to an invalid state or to two resul
 
 TEST_CASE("task: an event that comes twice in a row has the effect of one") {
   std::mt19937_64 random(7);
-  for (int sequence = 0; sequence < 1500; ++sequence) {
+  for (int sequence = 0; sequence < 3000; ++sequence) {
     TaskState state;
     for (int i = 0; i < 30; ++i) {
       const Event event = random_event(random);
