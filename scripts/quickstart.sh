@@ -137,6 +137,7 @@ folder = "$run_folder/$device"
 [trainer]
 program = "$bin/flops-trainer"
 threads = $threads
+background = false  # the whole fleet shares this machine, and training is its only work
 [[dataset]]
 tag = "fashion-mnist"
 format = "idx"

@@ -106,7 +106,7 @@ Result<> Fleet::write_configuration(int device) const {
   test::write_digits(data, "test", test_samples, static_cast<std::uint32_t>(device) * 2 + 1);
   const std::string text = fmt::format(
       "device = \"{}\"\nlog_level = \"debug\"\n[state]\nfolder = \"{}\"\n"
-      "[trainer]\nprogram = \"{}\"\nthreads = 1\ncheckpoint_batches = 2\n"
+      "[trainer]\nprogram = \"{}\"\nthreads = 1\nbackground = false\ncheckpoint_batches = 2\n"
       "checkpoint_to_disk = \"0s\"\n[mqtt]\nkeep_alive = \"{}s\"\nanswer_timeout = \"{}s\"\n"
       "[[dataset]]\ntag = \"{}\"\nformat = \"idx\"\ntrain_samples = \"{}\"\ntrain_labels = \"{}\"\n"
       "test_samples = \"{}\"\ntest_labels = \"{}\"\n",

@@ -108,6 +108,7 @@ folder = "state"
 [trainer]
 program = "{}"
 nice = 0
+background = false
 checkpoint_to_disk = "0s"
 [conditions]
 system_root = "system"
