@@ -30,6 +30,7 @@ trainer::ProcessTrainerOptions trainer_options(const Config& config) {
   options.threads = config.trainer_threads;
   options.memory_limit_mb = config.trainer_memory_limit_mb;
   options.nice = static_cast<int>(config.trainer_nice);
+  options.background = config.trainer_background;
   // The agent has to be gone within seconds of a SIGTERM.
   options.cancel_grace = seconds(3);
   return options;
