@@ -200,8 +200,10 @@ void ConfigSpec::texts(std::string key, std::vector<std::string>& target, std::s
     std::vector<std::string> values;
     for (const toml::node& element : *array) {
       const auto* value = element.as_string();
-      std::string problem = value == nullptr ? wrong_type("text", element) : check ? check(value->get()) : "";
-      if (!problem.empty()) {
+      if (value == nullptr) {
+        return wrong_type("text", element);
+      }
+      if (std::string problem = check ? check(value->get()) : ""; !problem.empty()) {
         return problem;
       }
       values.push_back(value->get());
