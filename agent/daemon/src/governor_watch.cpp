@@ -7,9 +7,9 @@
 
 namespace flops::agent {
 
-GovernorWatch::GovernorWatch(boost::asio::any_io_executor loop, Conditions conditions, Probes& probes,
+GovernorWatch::GovernorWatch(const boost::asio::any_io_executor& loop, Conditions conditions, Probes& probes,
                              OnChange on_change, std::chrono::milliseconds period)
-    : timer_(std::move(loop)),
+    : timer_(loop),
       conditions_(std::move(conditions)),
       probes_(probes),
       on_change_(std::move(on_change)),

@@ -27,7 +27,7 @@ class GovernorWatch {
 
   // `on_change` is called when the verdict has another cause, or none any more; it may stop or destroy the watch.
   // `probes` outlives it.
-  GovernorWatch(boost::asio::any_io_executor loop, Conditions conditions, Probes& probes, OnChange on_change,
+  GovernorWatch(const boost::asio::any_io_executor& loop, Conditions conditions, Probes& probes, OnChange on_change,
                 std::chrono::milliseconds period = std::chrono::seconds(1));
 
   // Judges at once: verdict() is up to date when this returns, and on_change is for what comes after it. No effect when
