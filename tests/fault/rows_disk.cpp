@@ -128,7 +128,7 @@ void add_disk_rows(std::vector<Scenario>& table) {
       {"aggregating", {"coordinator", {"the mean is stored"}}},
   };
   for (const auto& [name, moment] : steps) {
-    add_row(table, "full", play_full, Owner::coordinator, name, moment, std::string_view(name) == "aggregating");
+    add_row(table, "full", play_full, Owner::coordinator, name, moment, std::string_view(name) == "offer");
   }
   add_row(table, "readonly", play_read_only, Owner::agent, "running", {"device-2", {".r2.", "-> running"}}, false);
   add_row(table, "readonly", play_read_only, Owner::agent, "uploading", {"device-2", {".r2.", "-> uploading"}}, false);

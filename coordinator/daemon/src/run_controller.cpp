@@ -199,7 +199,7 @@ void RunController::perform(const rounds::OpenRound& action) {
   log_failure(parts_.registry.open_round(run.state.id, action.round), "recording the round");
   auto stored = parts_.registry.contributions(run.state.id, action.round);
   if (!stored) {
-    log_failure(fail(stored.error()), "reading the round's updates");
+    round_in_trouble(stored.error(), "reading the round's updates");
     return;
   }
   struct Summand {
@@ -229,8 +229,7 @@ void RunController::perform(const rounds::OpenRound& action) {
       },
       [this, generation = generation_](Result<> done) {
         if (!done && generation == generation_ && active_) {
-          log::error("runs", "opening the round: {}", done.error().what);
-          feed(rounds::AggregationFailed{done.error().what});
+          round_in_trouble(done.error(), "opening the round");
         }
       });
   ingest_waiting();
@@ -250,7 +249,7 @@ void RunController::perform(const rounds::CloseRound& action) {
       [models = parts_.models, sum = run.sum, base = run.state.model,
        &downloads = parts_.downloads]() -> Result<Closed> {
         if (!*sum) {
-          return fail(ErrorKind::bug, "the round's sum was never opened");
+          return fail(ErrorKind::transient, "the round has no sum");
         }
         auto model = (*sum)->close(models);
         log::debug("runs", "the mean is stored");
@@ -269,37 +268,20 @@ void RunController::perform(const rounds::CloseRound& action) {
           return;
         }
         if (!closed) {
-          feed(rounds::AggregationFailed{closed.error().what});
+          round_in_trouble(closed.error(), "closing the round");
           return;
         }
         log::debug("runs", "round {}: the model is encoded for the next one", round);
         const Digest base = active_->state.model;
-        new_model(round, closed->model, *active_->layout);
+        if (auto recorded = new_model(round, closed->model, *active_->layout); !recorded) {
+          round_in_trouble(recorded.error(), "recording the model");
+          return;
+        }
         Version& version = active_->versions[closed->model.digest];
         version.previous = base;
         version.encoded[base] = closed->delta;
         feed(rounds::Aggregated{closed->model.digest});
       });
-}
-
-void RunController::new_model(std::int64_t round, const aggregation::NewModel& model, const tensor::Layout& layout) {
-  Active& run = *active_;
-  const Seconds seconds = parts_.clock.steady() - run.round_opened;
-  const registry::ModelRow row{model.digest,
-                               run.state.id,
-                               round,
-                               layout.id(),
-                               layout.parameters(),
-                               model.file_bytes,
-                               unix_ms(parts_.clock.wall())};
-  if (round > 0) {
-    log_failure(parts_.registry.close_round(run.state.id, round, seconds.count(), row), "recording the model");
-    sweep_due_ = true;
-    log::info("runs", "{} round {}: model {} in {:.2f} s", run.state.id, round, model.digest.short_hex(),
-              seconds.count());
-  } else {
-    log_failure(parts_.registry.add_model(row), "recording the initial model");
-  }
 }
 
 void RunController::perform(const rounds::EvaluationClosed& action) {
@@ -318,6 +300,7 @@ void RunController::perform(const rounds::RunOver&) {
   drop_blobs({});
   sweep_due_ = true;
   ++generation_;
+  take_up_at_.reset();
   active_.reset();
   activate_next();
 }
@@ -344,6 +327,7 @@ void RunController::tick() {
   if (!active_) {
     return;
   }
+  take_up_again();
   const SteadyTime now = parts_.clock.steady();
   for (auto& [task, upload] : active_->uploads) {
     if (upload.staging && now - upload.last_chunk > parts_.config.limits.upload_stall) {

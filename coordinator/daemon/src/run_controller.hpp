@@ -142,7 +142,10 @@ class RunController {
   void initial_stored(const TaskId& task, const tensor::Layout& layout, const Result<aggregation::NewModel>& stored);
   void sum_again();
   void sweep_updates();
-  void new_model(std::int64_t round, const aggregation::NewModel& model, const tensor::Layout& layout);
+  [[nodiscard]] Result<> new_model(std::int64_t round, const aggregation::NewModel& model,
+                                   const tensor::Layout& layout);
+  void round_in_trouble(const Error& error, std::string_view doing);
+  void take_up_again();
   void publish_status();
 
   Parts parts_;
@@ -151,6 +154,7 @@ class RunController {
   std::uint64_t generation_ = 0;  // of the active run and its sum: late answers of the worker are recognised
   std::uint64_t uploads_begun_ = 0;
   bool sweep_due_ = true;
+  std::optional<SteadyTime> take_up_at_;  // the active run's round, after trouble of the coordinator's own
   transfer::Grants grants_;
   RefusalCounts refusals_;
   std::pair<DeviceId, Digest> last_late_chunk_;

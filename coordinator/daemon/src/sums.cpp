@@ -79,8 +79,7 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
                                       result.base};
   auto added = parts_.registry.add_contribution(active_->state.id, active_->state.round, row);
   if (!added) {
-    log::error("updates", "recording the update of {}: {}", upload.device, added.error().what);
-    feed(rounds::AggregationFailed{added.error().what});
+    round_in_trouble(added.error(), fmt::format("recording the update of {}", upload.device));
     return;
   }
   if (Device* device = parts_.fleet.find(upload.device)) {
@@ -92,6 +91,52 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
   }
   feed(rounds::Contributed{upload.device, task});  // the last one's starts the mean, while the disk works below
   receipt(upload.device, result.ref, result.update.sha256, *added ? ReceiptStatus::accepted : ReceiptStatus::duplicate);
+}
+
+Result<> RunController::new_model(std::int64_t round, const aggregation::NewModel& model,
+                                  const tensor::Layout& layout) {
+  Active& run = *active_;
+  const Seconds seconds = parts_.clock.steady() - run.round_opened;
+  const registry::ModelRow row{model.digest,
+                               run.state.id,
+                               round,
+                               layout.id(),
+                               layout.parameters(),
+                               model.file_bytes,
+                               unix_ms(parts_.clock.wall())};
+  if (round == 0) {
+    return parts_.registry.add_model(row);
+  }
+  if (auto recorded = parts_.registry.close_round(run.state.id, round, seconds.count(), row); !recorded) {
+    return recorded;  // the updates behind it stay
+  }
+  sweep_due_ = true;
+  log::info("runs", "{} round {}: model {} in {:.2f} s", run.state.id, round, model.digest.short_hex(),
+            seconds.count());
+  return {};
+}
+
+// A full disk, say, passes: soon the round is taken up from what is on the disk, as after a restart. Until then it has
+// no sum, and nobody gets a receipt, so nobody lets go of anything.
+void RunController::round_in_trouble(const Error& error, std::string_view doing) {
+  constexpr std::chrono::seconds pause{5};
+  log::error("runs", "{}: {}", doing, error.what);
+  if (error.kind == ErrorKind::corrupt || error.kind == ErrorKind::permanent || error.kind == ErrorKind::bug) {
+    feed(rounds::AggregationFailed{error.what});
+    return;
+  }
+  ++generation_;
+  active_->sum = std::make_shared<std::unique_ptr<aggregation::RoundSum>>();
+  take_up_at_ = parts_.clock.steady() + pause;
+}
+
+void RunController::take_up_again() {
+  const SteadyTime now = parts_.clock.steady();
+  if (take_up_at_ && now >= *take_up_at_) {
+    take_up_at_.reset();
+    log::info("runs", "{} round {} is taken up again", active_->state.id, active_->state.round);
+    perform(rounds::on_restart(active_->state, now));
+  }
 }
 
 // From the stored updates, because the sum cannot be trusted any more.
@@ -174,7 +219,10 @@ void RunController::initial_stored(const TaskId& task, const tensor::Layout& lay
     return;
   }
   active_->layout = layout;
-  new_model(0, *stored, layout);
+  if (auto added = new_model(0, *stored, layout); !added) {
+    log::error("updates", "recording the initial model: {}", added.error().what);
+    return;  // its device offers it again
+  }
   feed(rounds::Initialised{upload.device, task, stored->digest});
   receipt(upload.device, upload.result.ref, upload.result.update.sha256, ReceiptStatus::accepted);
 }

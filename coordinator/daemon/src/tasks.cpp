@@ -78,7 +78,7 @@ void RunController::encode(const Digest& model, const Digest& base) {
                          if (blob) {
                            encoded(model, base, *blob);
                          } else {
-                           log::error("runs", "{}", blob.error().what);
+                           round_in_trouble(blob.error(), "encoding the model for the devices");
                          }
                        });
 }
