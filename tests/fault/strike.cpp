@@ -72,8 +72,17 @@ Result<> bring_back(Stage& stage, Fleet& fleet, Victim victim, int device, std::
 Result<> strike(Stage& stage, Fleet& fleet, const Strike& strike) {
   Result<> struck;
   auto seen = at_moment(stage, strike.at, [&] { struck = kill_now(stage, fleet, strike.victim, strike.device); });
-  if (!seen || !struck) {
-    return seen ? struck : seen;
+  if (!seen) {
+    return seen;
+  }
+  if (!struck) {  // a moment came while the last strike's victim was still coming back
+    auto there = stage.until(fmt::format("a {} to kill", to_string(strike.victim)), [&] {
+      struck = kill_now(stage, fleet, strike.victim, strike.device);
+      return struck.has_value();
+    });
+    if (!there) {
+      return there;
+    }
   }
   return bring_back(stage, fleet, strike.victim, strike.device, usual_down_time);
 }
