@@ -29,7 +29,7 @@ std::optional<CoordinatorLedger> coordinator_ledger(Stage& stage, const Fleet& f
 
 std::optional<AgentLedger> agent_ledger(Stage& stage, const Fleet& fleet, int device) {
   const fs::path database = fleet.state_of(device) / "agent.db";
-  if (!fs::exists(database)) {
+  if (!fs::exists(database) || !fs::exists(fleet.state_of(device) / "contents.db")) {
     return std::nullopt;  // never started
   }
   auto ledger = read_agent(database, stage.folder / "scratch");

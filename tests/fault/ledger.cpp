@@ -38,7 +38,7 @@ Result<> each(sqlite3* db, const std::string& sql, const std::function<void(sqli
   return step == SQLITE_DONE ? Result<>() : fail(ErrorKind::corrupt, "{}: {}", sql, sqlite3_errmsg(db));
 }
 
-// A copy may replay its log, which a read-only opened original may not.
+// A copy may replay its log or its journal, which a read-only opened original may not.
 Result<Handle> open_copy(const fs::path& database, const fs::path& scratch) {
   std::error_code error;
   fs::remove_all(scratch, error);
@@ -50,9 +50,10 @@ Result<Handle> open_copy(const fs::path& database, const fs::path& scratch) {
   if (error) {
     return fail(errno_error(error.value(), fmt::format("copying {}", database.string())));
   }
-  const fs::path log = database.string() + "-wal";
-  if (fs::exists(log)) {
-    fs::copy_file(log, copy.string() + "-wal", error);
+  for (const char* suffix : {"-wal", "-journal"}) {
+    if (fs::exists(database.string() + suffix)) {
+      fs::copy_file(database.string() + suffix, copy.string() + suffix, error);
+    }
   }
   sqlite3* raw = nullptr;
   const int opened = sqlite3_open_v2(copy.c_str(), &raw, SQLITE_OPEN_READWRITE, nullptr);
@@ -93,6 +94,9 @@ Result<CoordinatorLedger> read_coordinator(const fs::path& database, const fs::p
 }
 
 Result<AgentLedger> read_agent(const fs::path& database, const fs::path& scratch) {
+  if (auto contents = open_copy(database.parent_path() / "contents.db", scratch); !contents) {
+    return fail(contents.error());
+  }
   auto db = open_copy(database, scratch);
   if (!db) {
     return fail(db.error());

@@ -71,16 +71,15 @@ Result<> Agent::start() {
   if (!tasks) {
     return fail(tasks.error(), "reading the stored tasks");
   }
-  std::vector<Digest> fetching;
+  if (auto dropped = drop_tasks_without_update(*tasks); !dropped) {
+    return fail(dropped.error(), "looking for the stored updates");
+  }
+  if (auto kept = storage_.keep_only(*tasks); !kept) {
+    return fail(kept.error(), "looking for what no task needs");
+  }
   for (TaskState& state : *tasks) {
-    if (state.task.base_blob) {
-      fetching.push_back(state.task.base_blob->sha256);
-    }
     entries_.push_back(std::make_shared<Entry>());
     entries_.back()->state = std::move(state);
-  }
-  if (auto dropped = storage_.drop_blobs_except(fetching); !dropped) {
-    return fail(dropped.error(), "dropping old chunks");
   }
   wire::DeviceState will = device_state();
   will.online = false;
@@ -106,6 +105,27 @@ Result<> Agent::start() {
   tick();
   ask_again();
   schedule_soon();
+  return {};
+}
+
+// Somebody deleted the file, or it was lost with the disk: the coordinator sends its open tasks again.
+Result<> Agent::drop_tasks_without_update(std::vector<TaskState>& tasks) {
+  for (auto state = tasks.begin(); state != tasks.end();) {
+    const bool wanted = state->result && state->result->update.size > 0;
+    auto held = wanted ? storage_.has_update(state->task.ref.task) : Result<bool>(true);
+    if (held && *held) {
+      ++state;
+      continue;
+    }
+    if (held) {
+      log::error("storage", "task {}: its update is not stored any more; the task is dropped", state->task.ref.task);
+      state->phase = Phase::absent;
+    }
+    if (auto dropped = held ? storage_.put_task(*state) : Result<>(fail(held.error())); !dropped) {
+      return dropped;
+    }
+    state = tasks.erase(state);
+  }
   return {};
 }
 
@@ -180,6 +200,8 @@ wire::DeviceState Agent::device_state() const {
   state.load = sensors_.load;
   state.temperature = sensors_.temperature;
   state.battery_percent = sensors_.battery_percent;
+  state.written_bytes = static_cast<std::int64_t>(store::bytes_written());
+  state.written_last_task = static_cast<std::int64_t>(written_last_task_);
   if (has_task_in({Phase::ready, Phase::running})) {
     state.paused = governor_.verdict().reason;
   }

@@ -95,8 +95,8 @@ class Agent {
   void storage_failed(const Error& error, std::function<void()> again);
   [[nodiscard]] bool storage_broken(const Error& error);
   void ask_again();
-  void sync_storage();
   void tidy_storage();
+  [[nodiscard]] Result<> drop_tasks_without_update(std::vector<TaskState>& tasks);
   void tidy();
   void tidy_soon();
   void carry_out(const EntryPtr& entry, const Action& action);
@@ -156,6 +156,8 @@ class Agent {
   std::optional<wire::CoordinatorStatus> coordinator_;
   bool state_pending_ = false;
   bool schedule_pending_ = false;
+  std::uint64_t written_before_ = 0;  // bytes to the disk, when the last task ended
+  std::uint64_t written_last_task_ = 0;
   bool tidy_pending_ = false;
   bool checking_base_ = false;
   bool freeing_trainer_ = false;

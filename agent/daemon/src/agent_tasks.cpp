@@ -58,8 +58,11 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
   const Phase before = entry->state.phase;
   Step step = on_event(entry->state, event);
   if (step.next != entry->state || with) {
-    // What a power cut takes back is done again: the coordinator sends its open task to a device that says hello.
-    auto saved = storage_.transaction([&] { return persist(entry->state, step, with); }, store::Durability::normal);
+    // What a power cut takes back is done again: the coordinator sends its open task to a device that says hello. But a
+    // result that was offered must be there when it is asked for.
+    const auto durability =
+        has_new_result(before, step.next.phase) ? store::Durability::full : store::Durability::normal;
+    auto saved = storage_.transaction([&] { return persist(entry->state, step, with); }, durability);
     if (!saved) {
       std::function<void()> again = [this, id, event, with] { dispatch(id, event, with); };
       if (const auto* arrived = std::get_if<event::Arrived>(&event)) {
@@ -81,8 +84,8 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
   for (const Action& action : step.actions) {
     carry_out(entry, action);
   }
-  if (has_new_result(before, step.next.phase)) {
-    sync_storage();
+  if (storage_.untidy()) {
+    tidy_soon();
   }
   remove_ended();
   state_changed_soon();
@@ -133,16 +136,8 @@ void Agent::later(const TaskId& id, Event event) {
 }
 
 void Agent::tidy_storage() {
-  if (auto done = storage_.checkpoint(); !done && !storage_broken(done.error())) {
-    log::debug("storage", "{}", done.error().what);  // the write-ahead log only grows until the next time
-  }
-}
-
-// After the offer is on its way: the disk works while the coordinator answers. Nothing it says is looked at before this
-// returns, so the result is durable before anyone lets go of anything.
-void Agent::sync_storage() {
-  if (auto done = storage_.sync(); !done && !storage_broken(done.error())) {
-    log::warn("storage", "a result is not safe from a power cut yet: {}", done.error().what);
+  if (auto done = storage_.tidy(); !done && !storage_broken(done.error())) {
+    log::debug("storage", "{}", done.error().what);  // what is left over only waits until the next time
   }
 }
 
@@ -261,6 +256,9 @@ void Agent::stop_work(Entry& entry) {
 
 void Agent::remove_ended() {
   if (std::erase_if(entries_, [](const EntryPtr& entry) { return is_over(entry->state.phase); }) > 0) {
+    const std::uint64_t written = store::bytes_written();
+    written_last_task_ = written - std::exchange(written_before_, written);
+    log::debug("storage", "{} bytes were written to the disk since the task before ended", written_last_task_);
     tidy_soon();
   }
 }

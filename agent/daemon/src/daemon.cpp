@@ -28,7 +28,9 @@ Result<> run_daemon(const Config& config, const Identity& identity) {
   if (!lock) {
     return fail(lock.error());
   }
-  auto storage = Storage::open(config.state_folder, Damaged::set_aside, unix_ms(SystemClock().wall()));
+  StorageOptions options;
+  options.model_quota = static_cast<std::uint64_t>(config.model_quota_mb) << 20U;
+  auto storage = Storage::open(config.state_folder, Damaged::set_aside, unix_ms(SystemClock().wall()), options);
   if (!storage) {
     return fail(storage.error());
   }

@@ -5,9 +5,6 @@
 namespace flops::agent {
 
 Result<> Storage::put_checkpoint(const TaskId& task, std::uint64_t bytes, const PartSource& source) {
-  if (auto dropped = drop_checkpoint(task); !dropped) {
-    return dropped;
-  }
   auto id = make_content("checkpoint", task.str(), bytes);
   if (!id) {
     return fail(id.error());
@@ -18,43 +15,47 @@ Result<> Storage::put_checkpoint(const TaskId& task, std::uint64_t bytes, const 
     digest.update(into);
     return filled;
   });
-  return written ? db_.run("INSERT INTO checkpoints(task, bytes, sha256) VALUES(?, ?, ?)",
-                           {task.str(), bytes, digest.finish().hex()})
+  return written ? contents_.run("INSERT INTO checkpoints(content, sha256) VALUES(?, ?)", {*id, digest.finish().hex()})
                  : written;
 }
 
 Result<std::optional<std::uint64_t>> Storage::checkpoint_bytes(const TaskId& task) {
-  auto bytes = db_.integer("SELECT bytes FROM checkpoints WHERE task = ?", {task.str()});
+  auto id = content("checkpoint", task.str());
+  if (!id || !*id) {
+    return id ? Result<std::optional<std::uint64_t>>(std::nullopt) : fail(id.error());
+  }
+  auto bytes = contents_.integer("SELECT bytes FROM contents WHERE id = ?", {**id});
   if (!bytes) {
     return fail(bytes.error());
   }
-  return *bytes ? std::optional(static_cast<std::uint64_t>(**bytes)) : std::nullopt;
+  return static_cast<std::uint64_t>(bytes->value_or(0));
 }
 
 Result<> Storage::read_checkpoint(const TaskId& task, const PartSink& sink) {
-  auto expected = db_.text("SELECT sha256 FROM checkpoints WHERE task = ?", {task.str()});
-  auto id = expected ? content("checkpoint", task.str()) : fail(expected.error());
+  auto id = content("checkpoint", task.str());
   if (!id) {
     return fail(id.error());
   }
-  if (!*id || !*expected) {
+  if (!*id) {
     return fail(ErrorKind::permanent, "task {} has no checkpoint", task);
   }
+  auto expected = contents_.text("SELECT sha256 FROM checkpoints WHERE content = ?", {**id});
+  if (!expected) {
+    return fail(expected.error());
+  }
   crypto::Sha256 digest;
-  auto read =
-      db_.each("SELECT data FROM parts WHERE content = ? ORDER BY n", {**id}, [&](const store::Row& row) -> Result<> {
-        digest.update(row.bytes(0));
-        return sink(row.bytes(0));
-      });
-  if (read && digest.finish().hex() != **expected) {
+  auto read = read_parts(**id, [&](std::span<const std::byte> part) {
+    digest.update(part);
+    return sink(part);
+  });
+  if (read && digest.finish().hex() != expected->value_or("")) {
     return fail(ErrorKind::corrupt, "the checkpoint of task {} is not as it was written", task);
   }
   return read;
 }
 
 Result<> Storage::drop_checkpoint(const TaskId& task) {
-  auto dropped = db_.run("DELETE FROM checkpoints WHERE task = ?", {task.str()});
-  return dropped ? drop_content("checkpoint", task.str()) : dropped;
+  return drop_content("checkpoint", task.str());
 }
 
 }  // namespace flops::agent

@@ -1,4 +1,4 @@
-// The agent's schema, one migration a version. Migrations that have shipped never change.
+// The schemas of the agent's two databases, one migration a version. Migrations that have shipped never change.
 #pragma once
 
 #include <array>
@@ -6,7 +6,7 @@
 
 namespace flops::agent {
 
-inline constexpr std::array<std::string_view, 2> migrations = {R"sql(
+inline constexpr std::array<std::string_view, 3> state_migrations = {R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- The messages are kept as they stand on the wire: one format, one decoder.
@@ -49,7 +49,7 @@ CREATE TABLE models(
 CREATE TABLE evaluations(seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, metrics TEXT NOT NULL);
 CREATE TABLE datasets(tag TEXT PRIMARY KEY, train_samples INTEGER NOT NULL, test_samples INTEGER NOT NULL) WITHOUT ROWID;
 )sql",
-                                                               R"sql(
+                                                                     R"sql(
 -- Contents may be checkpoints too. Both tables are made anew: SQLite cannot change a CHECK, and dropping `contents` alone
 -- would take the parts with it.
 CREATE TABLE contents_2(
@@ -74,6 +74,42 @@ ALTER TABLE parts_2 RENAME TO parts;
 
 -- The newest checkpoint of a task's training.
 CREATE TABLE checkpoints(task TEXT PRIMARY KEY, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
+)sql",
+                                                                     R"sql(
+-- Long values live in contents.db. Work in progress begins again, once; the coordinator sends its open tasks anew.
+DELETE FROM tasks;
+DROP TABLE checkpoints;
+DROP TABLE models;
+DROP TABLE parts;
+DROP TABLE contents;
+)sql"};
+
+inline constexpr std::array<std::string_view, 1> content_migrations = {R"sql(
+-- Long values in parts of 256 KiB. key: the digest of a blob or model, the task of an update or checkpoint. An id is
+-- never used again: the ids of dropped contents are remembered for a while.
+CREATE TABLE contents(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL CHECK (kind IN ('blob', 'model', 'update', 'checkpoint')),
+  key TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  UNIQUE (kind, key)
+);
+CREATE TABLE parts(
+  content INTEGER NOT NULL REFERENCES contents(id) ON DELETE CASCADE,
+  n INTEGER NOT NULL,
+  data BLOB NOT NULL,
+  UNIQUE (content, n)
+);
+CREATE TABLE models(
+  content INTEGER PRIMARY KEY REFERENCES contents(id) ON DELETE CASCADE,
+  run TEXT NOT NULL,
+  layout TEXT NOT NULL
+);
+-- The newest checkpoint of a task's training.
+CREATE TABLE checkpoints(
+  content INTEGER PRIMARY KEY REFERENCES contents(id) ON DELETE CASCADE,
+  sha256 TEXT NOT NULL
+);
 )sql"};
 
 }  // namespace flops::agent

@@ -10,14 +10,11 @@ namespace {
 
 constexpr std::uintmax_t max_checked_bytes = 256U << 20U;
 
-Result<store::Database> open_database(const std::filesystem::path& file) {
-  store::OpenOptions options;
-  options.cache_kib = 256;
-  // Models and updates of megabytes: a quarter of the writes. A log that keeps its size is written in place, and
-  // syncing it does not touch the file system's journal.
-  options.page_bytes = 16 << 10;
-  options.wal_limit_bytes = 16 << 20;
-  options.checkpoint_pages = 0;
+constexpr const char* states_file = "agent.db";
+constexpr const char* contents_file = "contents.db";
+
+Result<store::Database> open_checked(const std::filesystem::path& file, std::span<const std::string_view> migrations,
+                                     const store::OpenOptions& options) {
   auto db = store::Database::open(file, migrations, options);
   if (!db) {
     return db;
@@ -32,14 +29,36 @@ Result<store::Database> open_database(const std::filesystem::path& file) {
   return db;
 }
 
+Result<store::Database> open_states(const std::filesystem::path& folder, const std::string& vfs) {
+  store::OpenOptions options;
+  options.vfs = vfs;
+  options.cache_kib = 128;
+  // A log that keeps its size is written in place, and syncing it does not touch the file system's journal.
+  options.wal_limit_bytes = 1 << 20;
+  options.checkpoint_pages = 0;
+  return open_checked(folder / states_file, state_migrations, options);
+}
+
+Result<store::Database> open_contents(const std::filesystem::path& folder, const std::string& vfs) {
+  store::OpenOptions options;
+  options.vfs = vfs;
+  options.journal = store::Journal::rollback;
+  options.cache_kib = 256;
+  options.wal_limit_bytes = 256 << 10;  // of the rollback journal
+  return open_checked(folder / contents_file, content_migrations, options);
+}
+
 Result<std::filesystem::path> move_aside(const std::filesystem::path& file, std::int64_t now) {
   std::filesystem::path target = fmt::format("{}.damaged-{}", file.string(), now);
   std::error_code error;
+  if (!std::filesystem::exists(file, error)) {
+    return target;
+  }
   std::filesystem::rename(file, target, error);
   if (error) {
     return fail(errno_error(error.value(), fmt::format("setting {} aside", file.string())));
   }
-  for (const char* suffix : {"-wal", "-shm"}) {
+  for (const char* suffix : {"-wal", "-shm", "-journal"}) {
     std::filesystem::rename(file.string() + suffix, target.string() + suffix, error);  // may not be there
   }
   return target;
@@ -93,49 +112,89 @@ Result<TaskState> read_task(const store::Row& row) {
 
 }  // namespace
 
-Result<Storage> Storage::open(const std::filesystem::path& folder, Damaged damaged, std::int64_t now) {
-  const std::filesystem::path file = folder / "agent.db";
-  auto db = open_database(file);
-  if (db) {
-    return Storage(*std::move(db));
+Result<Storage> Storage::open(const std::filesystem::path& folder, Damaged damaged, std::int64_t now,
+                              const StorageOptions& options) {
+  const auto both = [&]() -> Result<Storage> {
+    auto states = open_states(folder, options.vfs);
+    auto contents = states ? open_contents(folder, options.vfs) : fail(states.error());
+    if (!contents) {
+      return fail(contents.error());
+    }
+    return Storage(*std::move(states), *std::move(contents), options.model_quota);
+  };
+  auto storage = both();
+  if (storage || storage.error().kind != ErrorKind::corrupt || damaged == Damaged::refuse) {
+    return storage;
   }
-  if (db.error().kind != ErrorKind::corrupt || damaged == Damaged::refuse) {
-    return fail(db.error());
+  log::error("storage", "a database is damaged ({}); both are set aside, work in progress starts again",
+             storage.error().what);
+  auto contents = move_aside(folder / contents_file, now);
+  auto states = contents ? move_aside(folder / states_file, now) : contents;
+  if (!states) {
+    return fail(states.error());
   }
-  log::error("storage", "the database is damaged ({}); it is set aside, work in progress starts again",
-             db.error().what);
-  auto target = move_aside(file, now);
-  if (!target) {
-    return fail(target.error());
+  storage = both();
+  if (storage) {
+    storage->set_aside_ = *std::move(states);
   }
-  db = open_database(file);
-  if (!db) {
-    return fail(db.error());
-  }
-  Storage storage(*std::move(db));
-  storage.set_aside_ = *std::move(target);
   return storage;
+}
+
+Result<> Storage::transaction(const std::function<Result<>()>& body, store::Durability durability) {
+  const std::set<std::int64_t> doomed = doomed_;
+  auto outcome = states_.transaction([&] { return contents_.transaction(body, durability); }, durability);
+  if (!outcome) {
+    doomed_ = doomed;
+  }
+  return outcome;
+}
+
+Result<> Storage::tidy() {
+  if (!doomed_.empty()) {
+    // A state that was taken back by a power cut would miss them.
+    auto done = states_.sync();
+    done = done ? contents_.transaction(
+                      [&]() -> Result<> {
+                        Result<> dropped;
+                        for (const std::int64_t id : doomed_) {
+                          dropped = dropped ? contents_.run("DELETE FROM contents WHERE id = ?", {id}) : dropped;
+                        }
+                        return dropped;
+                      },
+                      store::Durability::normal)
+                : done;
+    if (!done) {
+      return done;
+    }
+    doomed_.clear();
+  }
+  return states_.checkpoint();
+}
+
+void Storage::release_memory() {
+  states_.release_memory();
+  contents_.release_memory();
 }
 
 Result<> Storage::put_task(const TaskState& state) {
   const std::string& id = state.task.ref.task.str();
   if (state.phase == Phase::absent) {
-    return db_.run("DELETE FROM tasks WHERE id = ?", {id});
+    return states_.run("DELETE FROM tasks WHERE id = ?", {id});
   }
   if (state.phase == Phase::finished) {
-    if (auto removed = db_.run("DELETE FROM tasks WHERE id = ?", {id}); !removed) {
+    if (auto removed = states_.run("DELETE FROM tasks WHERE id = ?", {id}); !removed) {
       return removed;
     }
-    if (auto noted = db_.run("INSERT OR IGNORE INTO finished(id) VALUES(?)", {id}); !noted) {
+    if (auto noted = states_.run("INSERT OR IGNORE INTO finished(id) VALUES(?)", {id}); !noted) {
       return noted;
     }
-    return db_.run("DELETE FROM finished WHERE seq <= (SELECT max(seq) FROM finished) - ?",
-                   {static_cast<std::int64_t>(max_finished)});
+    return states_.run("DELETE FROM finished WHERE seq <= (SELECT max(seq) FROM finished) - ?",
+                       {static_cast<std::int64_t>(max_finished)});
   }
   const std::string task = wire::encode(state.task);
   const auto result = encoded(state.result);
   const auto metrics = encoded(state.metrics);
-  return db_.run(
+  return states_.run(
       "INSERT INTO tasks(id, phase, attempts, interruptions, task, result, metrics, metrics_delivered) "
       "VALUES(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET phase = excluded.phase, "
       "attempts = excluded.attempts, interruptions = excluded.interruptions, task = excluded.task, "
@@ -147,7 +206,7 @@ Result<> Storage::put_task(const TaskState& state) {
 Result<std::vector<TaskState>> Storage::tasks(std::size_t& damaged_rows) {
   std::vector<TaskState> states;
   std::vector<std::int64_t> unreadable;
-  auto read = db_.each(
+  auto read = states_.each(
       "SELECT phase, attempts, interruptions, task, result, metrics, metrics_delivered, seq FROM tasks ORDER BY seq",
       {}, [&](const store::Row& row) -> Result<> {
         if (auto state = read_task(row)) {
@@ -159,7 +218,7 @@ Result<std::vector<TaskState>> Storage::tasks(std::size_t& damaged_rows) {
         return {};
       });
   for (const std::int64_t seq : unreadable) {
-    read = read ? db_.run("DELETE FROM tasks WHERE seq = ?", {seq}) : read;
+    read = read ? states_.run("DELETE FROM tasks WHERE seq = ?", {seq}) : read;
   }
   if (!read) {
     return fail(read.error());
@@ -169,7 +228,7 @@ Result<std::vector<TaskState>> Storage::tasks(std::size_t& damaged_rows) {
 }
 
 Result<bool> Storage::is_finished(const TaskId& task) {
-  auto row = db_.integer("SELECT 1 FROM finished WHERE id = ?", {task.str()});
+  auto row = states_.integer("SELECT 1 FROM finished WHERE id = ?", {task.str()});
   if (!row) {
     return fail(row.error());
   }
@@ -178,22 +237,22 @@ Result<bool> Storage::is_finished(const TaskId& task) {
 
 Result<> Storage::add_evaluation(const Evaluation& evaluation) {
   const std::string metrics = wire::encode(evaluation.metrics);
-  if (auto added = db_.run("INSERT INTO evaluations(at, metrics) VALUES(?, ?)", {evaluation.at, metrics}); !added) {
+  if (auto added = states_.run("INSERT INTO evaluations(at, metrics) VALUES(?, ?)", {evaluation.at, metrics}); !added) {
     return added;
   }
-  return db_.run("DELETE FROM evaluations WHERE seq <= (SELECT max(seq) FROM evaluations) - ?",
-                 {static_cast<std::int64_t>(max_evaluations)});
+  return states_.run("DELETE FROM evaluations WHERE seq <= (SELECT max(seq) FROM evaluations) - ?",
+                     {static_cast<std::int64_t>(max_evaluations)});
 }
 
 Result<std::vector<Evaluation>> Storage::evaluations(std::size_t at_most) {
   std::vector<Evaluation> found;
-  auto read = db_.each("SELECT at, metrics FROM evaluations ORDER BY seq DESC LIMIT ?",
-                       {static_cast<std::int64_t>(at_most)}, [&](const store::Row& row) -> Result<> {
-                         if (auto metrics = wire::decode<wire::Metrics>(row.text(1))) {
-                           found.push_back({*std::move(metrics), row.integer(0)});
-                         }
-                         return {};
-                       });
+  auto read = states_.each("SELECT at, metrics FROM evaluations ORDER BY seq DESC LIMIT ?",
+                           {static_cast<std::int64_t>(at_most)}, [&](const store::Row& row) -> Result<> {
+                             if (auto metrics = wire::decode<wire::Metrics>(row.text(1))) {
+                               found.push_back({*std::move(metrics), row.integer(0)});
+                             }
+                             return {};
+                           });
   if (!read) {
     return fail(read.error());
   }
@@ -202,10 +261,10 @@ Result<std::vector<Evaluation>> Storage::evaluations(std::size_t at_most) {
 
 Result<> Storage::put_datasets(const std::vector<wire::Dataset>& datasets) {
   return transaction([&]() -> Result<> {
-    auto done = db_.run("DELETE FROM datasets");
+    auto done = states_.run("DELETE FROM datasets");
     for (const wire::Dataset& dataset : datasets) {
-      done = done ? db_.run("INSERT INTO datasets(tag, train_samples, test_samples) VALUES(?, ?, ?)",
-                            {dataset.tag, dataset.train_samples, dataset.test_samples})
+      done = done ? states_.run("INSERT INTO datasets(tag, train_samples, test_samples) VALUES(?, ?, ?)",
+                                {dataset.tag, dataset.train_samples, dataset.test_samples})
                   : done;
     }
     return done;
@@ -214,7 +273,7 @@ Result<> Storage::put_datasets(const std::vector<wire::Dataset>& datasets) {
 
 Result<std::vector<wire::Dataset>> Storage::datasets() {
   std::vector<wire::Dataset> found;
-  auto read = db_.each(
+  auto read = states_.each(
       "SELECT tag, train_samples, test_samples FROM datasets ORDER BY tag", {}, [&](const store::Row& row) -> Result<> {
         found.push_back(
             {row.text(0), static_cast<std::uint64_t>(row.integer(1)), static_cast<std::uint64_t>(row.integer(2))});
@@ -227,12 +286,12 @@ Result<std::vector<wire::Dataset>> Storage::datasets() {
 }
 
 Result<> Storage::put_meta(std::string_view key, std::string_view value) {
-  return db_.run("INSERT INTO meta(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-                 {key, value});
+  return states_.run("INSERT INTO meta(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+                     {key, value});
 }
 
 Result<std::optional<std::string>> Storage::meta(std::string_view key) {
-  return db_.text("SELECT value FROM meta WHERE key = ?", {key});
+  return states_.text("SELECT value FROM meta WHERE key = ?", {key});
 }
 
 }  // namespace flops::agent

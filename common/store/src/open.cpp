@@ -1,5 +1,6 @@
 // Opening: flags, pragmas, migrations.
 #include "connection.hpp"
+#include "counted_vfs.hpp"
 
 namespace flops::store {
 namespace {
@@ -15,10 +16,13 @@ Result<> configure(Database::State& state, const OpenOptions& options) {
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
+  // Debian's SQLite overwrites what is deleted with zeros unless it is told not to: long values would be written once
+  // more.
   const std::string pragmas = fmt::format(
       "PRAGMA page_size={}; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA "
       "cache_size=-{};"
-      "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit={}; PRAGMA wal_autocheckpoint={};",
+      "PRAGMA secure_delete=OFF; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit={}; "
+      "PRAGMA wal_autocheckpoint={};",
       options.page_bytes, options.cache_kib, options.wal_limit_bytes, options.checkpoint_pages);
   if (auto done = state.script(pragmas.c_str(), "configuring"); !done) {
     return done;
@@ -27,15 +31,17 @@ Result<> configure(Database::State& state, const OpenOptions& options) {
   return state.synchronize(options.durability);
 }
 
-// The mode is stored in the file; this is also the first access that reads it.
-Result<> enter_wal(Database& database) {
-  auto mode = database.text("PRAGMA journal_mode=WAL");
+// The mode of a write-ahead log is stored in the file; this is also the first access that reads it.
+Result<> enter_journal(Database& database, Journal journal) {
+  const bool ahead = journal == Journal::write_ahead;
+  // A journal that keeps its file costs the file system less than one that is deleted after every commit.
+  auto mode = database.text(ahead ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=PERSIST");
   if (!mode) {
     return fail(std::move(mode.error()));
   }
-  if (*mode != "wal") {
-    return fail(ErrorKind::permanent, "write-ahead logging is not possible on this file system (journal mode '{}')",
-                mode->value_or(""));
+  if (*mode != (ahead ? "wal" : "persist")) {
+    return fail(ErrorKind::permanent, "{} is not possible on this file system (journal mode '{}')",
+                ahead ? "write-ahead logging" : "a rollback journal", mode->value_or(""));
   }
   return {};
 }
@@ -74,8 +80,12 @@ Result<> migrate(Database& database, Database::State& state, std::span<const std
 
 Result<> connect(Database::State& state, const OpenOptions& options) {
   constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  const int code =
-      sqlite3_open_v2(state.file.c_str(), &state.db, flags, options.vfs.empty() ? nullptr : options.vfs.c_str());
+  auto counted = counted_vfs();
+  if (!counted) {
+    return fail(std::move(counted.error()));
+  }
+  const char* vfs = options.vfs.empty() ? *counted : options.vfs.c_str();
+  const int code = sqlite3_open_v2(state.file.c_str(), &state.db, flags, vfs);
   if (code != SQLITE_OK) {
     return fail(sql_error(state.db, code, "opening"));
   }
@@ -98,7 +108,7 @@ Result<Database> Database::open(const std::filesystem::path& file, std::span<con
   if (auto connected = connect(raw, options); !connected) {
     return fail(connected.error(), context());
   }
-  if (auto entered = enter_wal(database); !entered) {
+  if (auto entered = enter_journal(database, options.journal); !entered) {
     return fail(entered.error(), context());
   }
   if (auto migrated = migrate(database, raw, migrations); !migrated) {

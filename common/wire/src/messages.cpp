@@ -165,6 +165,8 @@ void fields(V& v, DeviceState& m) {
   v.number("load", m.load, 0, huge);
   v.number("temperature", m.temperature, -huge, huge);
   v.integer("battery_percent", m.battery_percent, -1, 100);
+  v.integer("written_bytes", m.written_bytes, 0, any);
+  v.integer("written_last_task", m.written_last_task, 0, any);
 }
 
 template <class V>

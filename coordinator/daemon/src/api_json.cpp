@@ -36,7 +36,9 @@ json::object device_json(const Device& device) {
                    {"paused", device.state.paused},
                    {"load", device.state.load},
                    {"temperature", device.state.temperature},
-                   {"battery_percent", device.state.battery_percent}};
+                   {"battery_percent", device.state.battery_percent},
+                   {"written_bytes", device.state.written_bytes},
+                   {"written_last_task", device.state.written_last_task}};
   if (const auto& hello = device.row.hello) {
     for (const auto& [key, value] : hello->labels) {
       labels[key] = value;

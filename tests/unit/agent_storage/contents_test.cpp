@@ -27,6 +27,10 @@ std::vector<Digest> held(Storage& storage) {
   return digests;
 }
 
+std::int64_t contents(Storage& storage) {
+  return storage.contents().integer("SELECT count(*) FROM contents").value().value_or(-1);
+}
+
 }  // namespace
 
 TEST_CASE("storage: chunks arrive in any order, twice, over a restart, and are read in order") {
@@ -73,17 +77,66 @@ TEST_CASE("storage: a chunk of the wrong length or number is refused") {
   CHECK(storage.chunks({blob.sha256, 99}).error().kind == ErrorKind::corrupt);
 }
 
-TEST_CASE("storage: blobs that no task wants are dropped") {
+TEST_CASE("storage: what no open task needs is dropped, models stay") {
   const test::TemporaryFolder folder;
   Storage storage = open(folder.path());
   const auto bytes = pattern(10);
   for (const std::uint8_t fill : std::initializer_list<std::uint8_t>{1, 2, 3}) {
     REQUIRE(storage.put_chunk({digest(fill), 10}, 0, bytes).has_value());
   }
-  REQUIRE(storage.drop_blobs_except({digest(2)}).has_value());
-  CHECK(storage.chunks({digest(1), 10})->present() == 0);
-  CHECK(storage.chunks({digest(2), 10})->present() == 1);
-  CHECK(storage.chunks({digest(3), 10})->present() == 0);
+  for (const char* id : {"t1", "t2"}) {
+    REQUIRE(storage.put_update(*TaskId::parse(id), {digest(4), 10}, source_of(bytes)).has_value());
+    REQUIRE(storage.put_checkpoint(*TaskId::parse(id), 10, source_of(bytes)).has_value());
+  }
+  put_model(storage, 5, "a");
+  REQUIRE(storage.keep_only({task("t1")}).has_value());  // fetches blob 2
+  const auto check = [](Storage& left) {
+    CHECK(left.chunks({digest(1), 10})->present() == 0);
+    CHECK(left.chunks({digest(2), 10})->present() == 1);
+    CHECK(left.chunks({digest(3), 10})->present() == 0);
+    CHECK(left.has_update(*TaskId::parse("t1")).value());
+    CHECK_FALSE(left.has_update(*TaskId::parse("t2")).value());
+    CHECK(left.checkpoint_bytes(*TaskId::parse("t1")).value().has_value());
+    CHECK_FALSE(left.checkpoint_bytes(*TaskId::parse("t2")).value().has_value());
+    CHECK(held(left) == std::vector{digest(5)});
+  };
+  check(storage);
+  CHECK(contents(storage) == 8);
+  REQUIRE(storage.tidy().has_value());
+  CHECK(contents(storage) == 4);
+  check(storage);
+}
+
+TEST_CASE("storage: what a transaction dropped is there again when it fails") {
+  const test::TemporaryFolder folder;
+  Storage storage = open(folder.path());
+  const TaskId id = *TaskId::parse("t1");
+  const auto bytes = pattern(10);
+  REQUIRE(storage.put_update(id, {digest(1), 10}, source_of(bytes)).has_value());
+  const auto failed = storage.transaction([&]() -> Result<> {
+    auto dropped = storage.drop_update(id);
+    CHECK_FALSE(storage.has_update(id).value());
+    return dropped ? Result<>(fail(ErrorKind::transient, "no")) : dropped;
+  });
+  CHECK_FALSE(failed.has_value());
+  CHECK_FALSE(storage.untidy());
+  CHECK(storage.has_update(id).value());
+}
+
+TEST_CASE("storage: contents that were dropped and made anew are not taken away by tidying") {
+  const test::TemporaryFolder folder;
+  Storage storage = open(folder.path());
+  const TaskId id = *TaskId::parse("t1");
+  const auto first = pattern(10, 1);
+  const auto second = pattern(10, 2);
+  REQUIRE(storage.put_update(id, {digest(1), 10}, source_of(first)).has_value());
+  REQUIRE(storage.drop_update(id).has_value());
+  REQUIRE(storage.put_update(id, {digest(2), 10}, source_of(second)).has_value());
+  REQUIRE(storage.tidy().has_value());
+  const auto chunk = storage.read_update_chunk(id, 0).value();
+  REQUIRE(chunk.has_value());
+  CHECK(*chunk == std::string(reinterpret_cast<const char*>(second.data()), 10));
+  CHECK(contents(storage) == 1);
 }
 
 TEST_CASE("storage: a model is written once and read back in parts") {
@@ -122,6 +175,28 @@ TEST_CASE("storage: there is a limit over all runs") {
   }
   CHECK(held(storage).size() == Storage::max_models);
   CHECK(held(storage).front() == digest(Storage::max_models + 3));
+}
+
+TEST_CASE("storage: models beyond the quota go, the least recently read first") {
+  const test::TemporaryFolder folder;
+  StorageOptions options;
+  options.model_quota = 3 * 40;
+  auto opened = Storage::open(folder.path(), Damaged::set_aside, now, options);
+  REQUIRE(opened.has_value());
+  Storage& storage = *opened;
+  const auto bytes = pattern(40);
+  const auto put = [&](std::uint8_t fill) {
+    const RunId run = *RunId::parse(fmt::format("run-{}", fill));
+    REQUIRE(storage.put_model(digest(fill), run, "[]", bytes.size(), source_of(bytes), {}).has_value());
+  };
+  put(1);
+  put(2);
+  put(3);
+  std::vector<std::byte> read;
+  REQUIRE(storage.read_model(digest(1), append_to(read)).has_value());
+  put(4);
+  CHECK(held(storage) == std::vector{digest(4), digest(3), digest(1)});
+  CHECK(storage.untidy());
 }
 
 TEST_CASE("storage: an update is read chunk by chunk, replaced and dropped") {
@@ -163,13 +238,14 @@ TEST_CASE("storage: a checkpoint replaces the older one, survives a restart and 
   REQUIRE(storage.read_checkpoint(id, take).has_value());
   CHECK(read == newer);
 
-  REQUIRE(storage.database().run("UPDATE parts SET data = zeroblob(9) WHERE n = 2").has_value());
+  REQUIRE(storage.contents().run("UPDATE parts SET data = zeroblob(9) WHERE n = 2").has_value());
   const auto damaged = storage.read_checkpoint(id, take);
   REQUIRE_FALSE(damaged.has_value());
   CHECK(damaged.error().kind == ErrorKind::corrupt);
 
   REQUIRE(storage.drop_checkpoint(id).has_value());
   CHECK_FALSE(storage.checkpoint_bytes(id).value().has_value());
-  CHECK(storage.database().integer("SELECT count(*) FROM parts").value() == 0);
   CHECK_FALSE(storage.read_checkpoint(id, take).has_value());
+  REQUIRE(storage.tidy().has_value());
+  CHECK(storage.contents().integer("SELECT count(*) FROM parts").value() == 0);
 }

@@ -16,14 +16,43 @@ void overwrite(const std::filesystem::path& file, std::streamoff offset, std::si
   REQUIRE(stream.good());
 }
 
+// As version 2 had it: contents beside the states.
+constexpr std::array<std::string_view, 1> version_2 = {R"sql(
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE tasks(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, phase TEXT NOT NULL,
+  attempts INTEGER NOT NULL, interruptions INTEGER NOT NULL, task TEXT NOT NULL, result TEXT, metrics TEXT,
+  metrics_delivered INTEGER NOT NULL);
+CREATE TABLE finished(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE);
+CREATE TABLE contents(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE parts(content INTEGER NOT NULL REFERENCES contents(id) ON DELETE CASCADE, n INTEGER NOT NULL,
+  data BLOB NOT NULL);
+CREATE TABLE models(seq INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, run TEXT NOT NULL,
+  layout TEXT NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE evaluations(seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, metrics TEXT NOT NULL);
+CREATE TABLE datasets(tag TEXT PRIMARY KEY, train_samples INTEGER NOT NULL, test_samples INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE checkpoints(task TEXT PRIMARY KEY, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES('session', 's1');
+INSERT INTO tasks VALUES(1, 'run-1.r2.b', 'uploading', 0, 0, '{}', NULL, NULL, 0);
+INSERT INTO finished(id) VALUES('run-1.r1.a');
+INSERT INTO contents VALUES(1, 'update', 'run-1.r2.b', 4);
+INSERT INTO parts VALUES(1, 0, x'00000000');
+)sql"};
+
 }  // namespace
 
 TEST_CASE("storage: a new database has the newest schema, an old program refuses a newer one and leaves it alone") {
   const test::TemporaryFolder folder;
+  bool in_states = false;
+  SUBCASE("states") {
+    in_states = true;
+  }
+  SUBCASE("contents") {}
   {
     Storage storage = open(folder.path());
-    CHECK(storage.database().integer("PRAGMA user_version").value() == 2);
-    REQUIRE(storage.database().run("PRAGMA user_version=99").has_value());
+    CHECK(storage.states().integer("PRAGMA user_version").value() == 3);
+    CHECK(storage.contents().integer("PRAGMA user_version").value() == 1);
+    store::Database& newer = in_states ? storage.states() : storage.contents();
+    REQUIRE(newer.run("PRAGMA user_version=99").has_value());
   }
   auto opened = Storage::open(folder.path(), Damaged::set_aside, now);
   REQUIRE_FALSE(opened.has_value());
@@ -32,36 +61,39 @@ TEST_CASE("storage: a new database has the newest schema, an old program refuses
   CHECK(std::filesystem::exists(folder / "agent.db"));
 }
 
-TEST_CASE("storage: an update of a database without checkpoints is still there after the migration") {
+TEST_CASE("storage: a database of an older version keeps what is over, and open tasks begin again") {
   const test::TemporaryFolder folder;
-  const auto bytes = pattern(blob::chunk_size + 10);
-  const TaskState offering = task("run-1.r3.a", Phase::offering);
   {
-    Storage storage = open(folder.path());
-    REQUIRE(storage.put_task(offering).has_value());
-    REQUIRE(storage.put_update(offering.task.ref.task, {digest(4), bytes.size()}, source_of(bytes)).has_value());
-    // As version 1 had it.
-    for (const char* sql : {"DROP TABLE checkpoints", "PRAGMA user_version=1"}) {
-      REQUIRE(storage.database().run(sql).has_value());
-    }
+    auto older = store::Database::open(folder / "agent.db", version_2);
+    REQUIRE_MESSAGE(older.has_value(), older.error().what);
+    REQUIRE(older->run("PRAGMA user_version=2").has_value());
   }
   Storage storage = open(folder.path());
   CHECK_FALSE(storage.set_aside().has_value());
-  const auto last = storage.read_update_chunk(offering.task.ref.task, 1);
-  REQUIRE(last.has_value());
-  CHECK(**last == std::string(reinterpret_cast<const char*>(bytes.data()) + blob::chunk_size, 10));
-  REQUIRE(storage.drop_update(offering.task.ref.task).has_value());
-  CHECK(storage.database().integer("SELECT count(*) FROM parts").value() == 0);
-  CHECK(storage.database().integer("SELECT count(*) FROM pragma_foreign_key_check").value() == 0);
+  CHECK(storage.is_finished(*TaskId::parse("run-1.r1.a")).value());
+  CHECK(storage.meta("session").value() == "s1");
+  CHECK(tasks_of(storage).empty());
+  CHECK(storage.put_task(task("t1")).has_value());
 }
 
 TEST_CASE("storage: a file that is no database is set aside and the agent starts empty") {
   const test::TemporaryFolder folder;
-  REQUIRE(replace_file(folder / "agent.db", std::string(8192, 'x')).has_value());
+  std::string damaged;
+  SUBCASE("states") {
+    damaged = "agent.db";
+  }
+  SUBCASE("contents") {
+    damaged = "contents.db";
+  }
+  {
+    Storage storage = open(folder.path());
+    REQUIRE(storage.put_task(task("t0")).has_value());
+  }
+  REQUIRE(replace_file(folder / damaged, std::string(8192, 'x')).has_value());
   Storage storage = open(folder.path());
   REQUIRE(storage.set_aside().has_value());
   CHECK(storage.set_aside()->filename() == "agent.db.damaged-1700000000000");
-  CHECK(read_file(*storage.set_aside()).value() == std::string(8192, 'x'));
+  CHECK(read_file(folder / (damaged + ".damaged-1700000000000")).value() == std::string(8192, 'x'));
   CHECK(tasks_of(storage).empty());
   CHECK(storage.put_task(task("t1")).has_value());
 }
@@ -90,9 +122,9 @@ TEST_CASE("storage: a stored task that cannot be read is dropped, the others sta
   for (const char* id : {"t1", "t2", "t3", "t4"}) {
     REQUIRE(storage.put_task(task(id)).has_value());
   }
-  REQUIRE(storage.database().run("UPDATE tasks SET task = '{}' WHERE id = 't1'").has_value());
-  REQUIRE(storage.database().run("UPDATE tasks SET phase = 'flying' WHERE id = 't2'").has_value());
-  REQUIRE(storage.database().run("UPDATE tasks SET phase = 'uploading' WHERE id = 't4'").has_value());
+  REQUIRE(storage.states().run("UPDATE tasks SET task = '{}' WHERE id = 't1'").has_value());
+  REQUIRE(storage.states().run("UPDATE tasks SET phase = 'flying' WHERE id = 't2'").has_value());
+  REQUIRE(storage.states().run("UPDATE tasks SET phase = 'uploading' WHERE id = 't4'").has_value());
   std::size_t damaged = 0;
   const auto tasks = storage.tasks(damaged).value();
   CHECK(damaged == 3);

@@ -267,5 +267,27 @@ TEST_CASE("store: closing leaves one file, without a write-ahead log") {
   CHECK(count_items(database) == 1);
 }
 
+TEST_CASE(
+    "store: every byte that is written is counted, long values once with a rollback journal and twice with a log") {
+  constexpr std::uint64_t value = 4U << 20U;
+  const test::TemporaryFolder folder;
+  const auto written_for = [&](Journal journal, const char* name) {
+    OpenOptions options;
+    options.journal = journal;
+    auto database = Database::open(folder / name, schema, options);
+    REQUIRE(database);
+    const std::uint64_t before = bytes_written();
+    REQUIRE(database->run("INSERT INTO items(data) VALUES(zeroblob(?))", {value}));
+    REQUIRE(database->checkpoint());
+    return static_cast<double>(bytes_written() - before) / static_cast<double>(value);
+  };
+  const double once = written_for(Journal::rollback, "rollback.db");
+  const double twice = written_for(Journal::write_ahead, "log.db");
+  CHECK(once > 1.0);
+  CHECK(once < 1.05);
+  CHECK(twice > 2.0);
+  CHECK(twice < 2.1);
+}
+
 }  // namespace
 }  // namespace flops::store

@@ -1,15 +1,24 @@
-// The agent's database: <state>/agent.db.
+// The agent's two databases: <state>/agent.db, a write-ahead log for the small states of tasks, and
+// <state>/contents.db, a rollback journal for long values (fetched blobs, models, updates, checkpoints), whose bytes so
+// reach the disk once.
 //
-// Long values (models, updates, fetched blobs) are kept as parts of 256 KiB, so that none is ever whole in memory.
+// Long values are kept as parts of 256 KiB, so that none is ever whole in memory.
+//
 // Every function is one statement or a few; the caller puts a state transition and what belongs to it into one
-// transaction(). Errors are those of store::Database. Not thread-safe: the loop's thread only.
+// transaction(). It commits contents first and states second, and contents that are dropped stay on the disk until the
+// states are durable that say so: after a power cut at any moment no state misses its contents. Contents without a
+// state are found by keep_only() at the next start.
+//
+// Errors are those of store::Database. Not thread-safe: the loop's thread only.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,7 +34,7 @@
 namespace flops::agent {
 
 enum class Damaged {
-  set_aside,  // rename the file to agent.db.damaged-<time> and start with an empty one
+  set_aside,  // rename both files to <name>.damaged-<time> and start with empty ones
   refuse,     // corrupt: for a reader that must not change anything
 };
 
@@ -40,6 +49,11 @@ struct Evaluation {
   std::int64_t at = 0;  // milliseconds since 1970, as this device's clock says
 };
 
+struct StorageOptions {
+  std::uint64_t model_quota = 1U << 30U;  // bytes of the models that are kept for the next rounds
+  std::string vfs;                        // as in store::OpenOptions
+};
+
 class Storage {
  public:
   static constexpr std::size_t models_per_run = 2;
@@ -48,17 +62,20 @@ class Storage {
   static constexpr std::size_t max_evaluations = 100;
 
   // `folder` must exist. `now`: milliseconds since 1970, for the name of a damaged file.
-  [[nodiscard]] static Result<Storage> open(const std::filesystem::path& folder, Damaged damaged, std::int64_t now);
-  // Where a damaged database went, when open() set one aside.
+  [[nodiscard]] static Result<Storage> open(const std::filesystem::path& folder, Damaged damaged, std::int64_t now,
+                                            const StorageOptions& options = {});
+  // Where a damaged agent.db went, or the one beside a damaged contents.db, when open() set them aside.
   [[nodiscard]] const std::optional<std::filesystem::path>& set_aside() const { return set_aside_; }
 
   // Must not nest. `normal`: what it writes can be fetched or made again after a power cut.
   [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body,
-                                     store::Durability durability = store::Durability::full) {
-    return db_.transaction(body, durability);
-  }
-  // For quiet moments: nothing else empties the write-ahead log.
-  [[nodiscard]] Result<> checkpoint() { return db_.checkpoint(); }
+                                     store::Durability durability = store::Durability::full);
+  // For quiet moments: nothing else empties the write-ahead log and removes dropped contents from the disk.
+  [[nodiscard]] Result<> tidy();
+  // Dropped contents wait for tidy().
+  [[nodiscard]] bool untidy() const { return !doomed_.empty(); }
+  // Drops the blobs, updates and checkpoints that none of `open` needs.
+  [[nodiscard]] Result<> keep_only(const std::vector<TaskState>& open);
 
   // tasks ----------------------------------------------------------------------------------------------------------
   // Writes the state. A task in `finished` leaves only its id, one in `absent` nothing.
@@ -72,9 +89,6 @@ class Storage {
   // Which chunks are here; corrupt when another size is recorded for this digest.
   [[nodiscard]] Result<blob::ChunkSet> chunks(const wire::BlobRef& blob);
   [[nodiscard]] Result<> drop_blob(const Digest& blob);
-  // Drops what no open task fetches.
-  [[nodiscard]] Result<> drop_blobs_except(const std::vector<Digest>& wanted);
-
   // The chunks that are here, in order.
   using ChunkSink = std::function<Result<>(std::uint32_t n, std::span<const std::byte>)>;
   [[nodiscard]] Result<> read_chunks(const Digest& blob, const ChunkSink& sink);
@@ -87,7 +101,8 @@ class Storage {
   // models ---------------------------------------------------------------------------------------------------------
   // Gives the bytes from `offset` on; shorter only at the end.
   using PartSource = std::function<Result<>(std::uint64_t offset, std::span<std::byte> into)>;
-  // No effect when it is held. Then removes the oldest ones beyond models_per_run and max_models, but none of `keep`.
+  // No effect when it is held. Then drops those beyond models_per_run, max_models and the quota, the least recently
+  // read first, but none of `keep`.
   [[nodiscard]] Result<> put_model(const Digest& model, const RunId& run, const std::string& layout_text,
                                    std::uint64_t bytes, const PartSource& source, const std::vector<Digest>& keep);
   [[nodiscard]] Result<bool> has_model(const Digest& model);
@@ -96,6 +111,7 @@ class Storage {
 
   // outbox ---------------------------------------------------------------------------------------------------------
   [[nodiscard]] Result<> put_update(const TaskId& task, const wire::BlobRef& update, const PartSource& source);
+  [[nodiscard]] Result<bool> has_update(const TaskId& task);
   [[nodiscard]] Result<> drop_update(const TaskId& task);
 
   // checkpoints ----------------------------------------------------------------------------------------------------
@@ -115,20 +131,26 @@ class Storage {
   [[nodiscard]] Result<> put_meta(std::string_view key, std::string_view value);
   [[nodiscard]] Result<std::optional<std::string>> meta(std::string_view key);
 
-  [[nodiscard]] store::Database& database() { return db_; }
-  // Returns when everything so far is on the disk.
-  [[nodiscard]] Result<> sync() { return db_.sync(); }
-  void release_memory() { db_.release_memory(); }
+  [[nodiscard]] store::Database& states() { return states_; }
+  [[nodiscard]] store::Database& contents() { return contents_; }
+  void release_memory();
 
  private:
-  explicit Storage(store::Database db) : db_(std::move(db)) {}
+  Storage(store::Database states, store::Database contents, std::uint64_t model_quota)
+      : states_(std::move(states)), contents_(std::move(contents)), model_quota_(model_quota) {}
   [[nodiscard]] Result<std::int64_t> make_content(std::string_view kind, std::string_view key, std::uint64_t bytes);
   [[nodiscard]] Result<std::optional<std::int64_t>> content(std::string_view kind, std::string_view key);
   [[nodiscard]] Result<> drop_content(std::string_view kind, std::string_view key);
+  [[nodiscard]] Result<> read_parts(std::int64_t content, const PartSink& sink);
   [[nodiscard]] Result<> write_parts(std::int64_t content, std::uint64_t bytes, const PartSource& source);
   [[nodiscard]] Result<> evict_models(const std::vector<Digest>& keep);
 
-  store::Database db_;
+  store::Database states_;
+  store::Database contents_;
+  std::uint64_t model_quota_;
+  std::set<std::int64_t> doomed_;          // contents that were dropped and are still on the disk
+  std::map<Digest, std::uint64_t> reads_;  // models: which was read last, by a count
+  std::uint64_t read_count_ = 0;
   std::optional<std::filesystem::path> set_aside_;
 };
 

@@ -1,5 +1,5 @@
-// SQLite through one small wrapper: WAL, foreign keys, forward-only numbered migrations, cached prepared
-// statements, one writer.
+// SQLite through one small wrapper: WAL or a rollback journal, foreign keys, forward-only numbered migrations, cached
+// prepared statements, one writer.
 //
 //   auto db = Database::open(path, migrations);
 //   db->run("INSERT INTO devices(id, seen) VALUES(?, ?)", {id.str(), unix_ms(now)});
@@ -67,9 +67,15 @@ enum class Durability {
   normal,  // synchronous=NORMAL: survives a crash; a power cut may lose the newest commits, never consistency
 };
 
+enum class Journal {
+  write_ahead,  // one sync a commit, readers never wait; every page is written twice: log, then database (default)
+  rollback,     // new pages are written once, changed ones twice; three or four syncs a commit: for long values
+};
+
 struct OpenOptions {
   Durability durability = Durability::full;
-  std::string vfs;                         // empty: SQLite's default
+  Journal journal = Journal::write_ahead;
+  std::string vfs;                         // empty: SQLite's default, counted by bytes_written()
   std::int64_t cache_kib = 512;            // page cache
   std::int64_t page_bytes = 4096;          // of a new file: a power of two, 512 to 65536; larger ones suit large blobs
   std::int64_t wal_limit_bytes = 4 << 20;  // journal_size_limit
@@ -77,6 +83,10 @@ struct OpenOptions {
   // 0: never; the caller has quiet moments in which it calls checkpoint().
   int checkpoint_pages = 1000;
 };
+
+// What this process has written through SQLite since it started: databases, logs and journals, each write() with all
+// its bytes. A device's storage wears out by it. Any thread.
+[[nodiscard]] std::uint64_t bytes_written();
 
 class Database {
  public:
@@ -99,7 +109,9 @@ class Database {
   [[nodiscard]] Result<std::optional<std::string>> text(std::string_view sql, Values values = {});
 
   // BEGIN IMMEDIATE, body, COMMIT; ROLLBACK when the body or the commit fails. Must not nest. A commit with
-  // Durability::normal becomes durable with the next full one: for what may be done again after a power cut.
+  // Durability::normal becomes durable with the next full one: for what may be done again after a power cut. With
+  // Journal::rollback a commit whose very last sync fails has happened although it reports an error: do again only what
+  // may be done twice.
   [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body);
   [[nodiscard]] Result<> transaction(const std::function<Result<>()>& body, Durability durability);
   // Returns when everything committed so far is on the disk.

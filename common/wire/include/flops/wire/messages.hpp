@@ -210,6 +210,9 @@ struct DeviceState {
   double load = 0;                    // 1 min
   double temperature = 0;             // degrees Celsius; 0: unknown
   std::int64_t battery_percent = -1;  // -1: none
+  // To the device's disk: since the agent started, and of that from the end of a task to the end of the last one.
+  std::int64_t written_bytes = 0;
+  std::int64_t written_last_task = 0;
 
   bool operator==(const DeviceState&) const = default;
 };
