@@ -17,8 +17,9 @@ std::string_view to_string(Role role) {
   return "";
 }
 
-Result<Registry> Registry::open(const std::filesystem::path& file, const Clock& clock) {
-  auto database = store::Database::open(file, migrations);
+Result<Registry> Registry::open(const std::filesystem::path& file, const Clock& clock,
+                                const store::OpenOptions& options) {
+  auto database = store::Database::open(file, migrations, options);
   if (!database) {
     return fail(database.error(), fmt::format("opening the coordinator's database {}", file.string()));
   }

@@ -98,7 +98,8 @@ struct ModelRow {
 // power cut takes back the latest of them, never one in the middle.
 class Registry {
  public:
-  [[nodiscard]] static Result<Registry> open(const std::filesystem::path& file, const Clock& clock);
+  [[nodiscard]] static Result<Registry> open(const std::filesystem::path& file, const Clock& clock,
+                                             const store::OpenOptions& options = {});
 
   // Returns when every step so far is on the disk.
   [[nodiscard]] Result<> sync();
