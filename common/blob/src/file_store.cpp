@@ -101,6 +101,12 @@ Result<FileStore> FileStore::open(std::filesystem::path root, Keep keep) {
       return fail(std::move(made.error()));
     }
   }
+  // The folders may be new: without their names a power cut takes all that is in them.
+  for (const fs::path& folder : {root, fs::absolute(root).parent_path()}) {
+    if (auto synced = keep == Keep::durable ? sync_folder(folder) : Result<>(); !synced) {
+      return fail(std::move(synced.error()));
+    }
+  }
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(staging_folder(root), error)) {
     remove_quietly(entry.path());
