@@ -157,10 +157,11 @@ void Fleet::wait(const std::function<bool()>& condition, const char* what) {
   REQUIRE_MESSAGE(held, what, "\n", agent_log());
 }
 
-void Fleet::start_agent() {
+void Fleet::start_agent(const std::vector<std::pair<std::string, std::string>>& environment) {
   process::Command command;
   command.program = program("flops-agent");
   command.arguments = {"run", "--config", config_file().string()};
+  command.environment = environment;
   command.log_file = folder_ / "agent.log";
   exit_.reset();
   auto child = process::Child::spawn(loop_.get_executor(), command, [this](process::Exit exit) { exit_ = exit; });

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -42,7 +43,8 @@ class Fleet {
   Fleet(const Fleet&) = delete;
   Fleet& operator=(const Fleet&) = delete;
 
-  void start_agent();
+  // `environment`: added to ours.
+  void start_agent(const std::vector<std::pair<std::string, std::string>>& environment = {});
   [[nodiscard]] process::Exit stop_agent(int signal);  // and waits for its end
   [[nodiscard]] bool agent_runs() const { return agent_ && agent_->running(); }
   [[nodiscard]] int agent_pid() const { return agent_->pid(); }

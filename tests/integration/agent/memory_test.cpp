@@ -2,8 +2,7 @@
 // builds without them measure.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
-#include <fstream>
-
+#include "memory.hpp"
 #include "fake_model.hpp"
 #include "fleet.hpp"
 
@@ -11,29 +10,6 @@ using namespace flops;
 using namespace flops::test;
 
 namespace {
-
-constexpr std::int64_t max_resident_kib = 16 * 1024;
-constexpr std::int64_t max_private_kib = 8 * 1024;
-
-struct Memory {
-  std::int64_t resident_kib = 0;
-  std::int64_t private_kib = 0;  // clean and dirty
-};
-
-Memory memory_of(int pid) {
-  Memory memory;
-  std::ifstream file(fmt::format("/proc/{}/smaps_rollup", pid));
-  std::string word;
-  std::int64_t kib = 0;
-  while (file >> word) {
-    if (word == "Rss:" && file >> kib) {
-      memory.resident_kib = kib;
-    } else if ((word == "Private_Clean:" || word == "Private_Dirty:") && file >> kib) {
-      memory.private_kib += kib;
-    }
-  }
-  return memory;
-}
 
 void wait_for_budget(Fleet& fleet, const char* when) {
   Memory memory;

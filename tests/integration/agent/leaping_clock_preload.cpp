@@ -1,0 +1,193 @@
+// The library that leaping_clock.hpp describes. It stands between the program and libc, and uses system calls, so that
+// it works before anything is initialised and beside a sanitizer.
+//
+// A connection attempt begins when a timer makes the loop tell the thread that calls Paho, and is over when its outcome
+// reaches the loop. Paho polls for what its threads are to do, up to a second each time; those waits are
+// cut short, or a day of attempts would take an hour.
+#include <cerrno>
+#include <cstdlib>
+#include <ctime>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "leaping_clock.hpp"
+
+namespace {
+
+using flops::test::LeapingClockState;
+
+constexpr std::int64_t second = 1'000'000'000;
+constexpr int quiet_ms = 3;         // nothing happened for so long: everyone waits
+constexpr int longest_poll_ms = 2;  // of Paho
+
+LeapingClockState nowhere{};
+LeapingClockState* shared = &nowhere;
+std::atomic<int> timer = -1;               // the loop's
+std::atomic<std::uint64_t> timer_tag = 0;  // what its events carry
+std::atomic<std::int64_t> due = 0;         // when it ends, as the program sees the time
+std::atomic<bool> attempting = false;
+pthread_t loop_thread{};
+std::atomic<bool> woken_by_timer = false;  // and by nothing else
+
+using ConditionWait = int (*)(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*);
+
+std::int64_t to_ns(const timespec& time) {
+  return time.tv_sec * second + time.tv_nsec;
+}
+timespec to_timespec(std::int64_t ns) {
+  return {ns / second, ns % second};
+}
+
+std::int64_t now() {
+  timespec time{};
+  ::syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &time);
+  return to_ns(time) + shared->leapt_ns;
+}
+
+int wait_for_events(int epoll, epoll_event* events, int most, int timeout) {
+  return static_cast<int>(::syscall(SYS_epoll_pwait, epoll, events, most, timeout, nullptr, 0));
+}
+
+template <class Function>
+Function real(const char* name) {
+  return reinterpret_cast<Function>(::dlsym(RTLD_NEXT, name));
+}
+
+void note_command() {
+  if (woken_by_timer && ::pthread_equal(::pthread_self(), loop_thread) != 0) {
+    attempting = true;
+  }
+}
+
+void leap() {
+  const std::int64_t wait = due - now();
+  const std::int64_t by = std::min(wait, shared->limit_ns - shared->leapt_ns);
+  if (by > 0) {
+    shared->leapt_ns += by;
+  }
+  itimerspec rest{{0, 0}, to_timespec(std::max<std::int64_t>(wait - by, 1))};
+  ::syscall(SYS_timerfd_settime, timer.load(), 0, &rest, nullptr);
+}
+
+// Not for the children: their time is real.
+__attribute__((constructor)) void attach() {
+  const char* const file = std::getenv(flops::test::leaping_clock_variable);
+  const int fd = file != nullptr ? ::open(file, O_RDWR | O_CLOEXEC) : -1;
+  ::unsetenv("LD_PRELOAD");
+  if (fd < 0) {
+    return;
+  }
+  void* const address = ::mmap(nullptr, sizeof(LeapingClockState), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  ::syscall(SYS_close, fd);
+  if (address != MAP_FAILED) {
+    shared = static_cast<LeapingClockState*>(address);
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+int clock_gettime(clockid_t clock, timespec* time) noexcept {
+  if (clock != CLOCK_MONOTONIC) {
+    return static_cast<int>(::syscall(SYS_clock_gettime, clock, time));
+  }
+  *time = to_timespec(now());
+  return 0;
+}
+
+// std::condition_variable waits by the steady clock.
+int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until) {
+  static const auto wait = real<ConditionWait>("pthread_cond_clockwait");
+  const timespec by_system = to_timespec(std::max<std::int64_t>(to_ns(*until) - shared->leapt_ns, 0));
+  return wait(condition, mutex, clock, clock == CLOCK_MONOTONIC ? &by_system : until);
+}
+
+int timerfd_create(int clock, int flags) noexcept {
+  timer = static_cast<int>(::syscall(SYS_timerfd_create, clock, flags));
+  return timer;
+}
+
+int timerfd_settime(int fd, int flags, const itimerspec* value, itimerspec* old) noexcept {
+  due = flags == 0 ? now() + to_ns(value->it_value) : now();
+  return static_cast<int>(::syscall(SYS_timerfd_settime, fd, flags, value, old));
+}
+
+int epoll_wait(int epoll, epoll_event* events, int most, int timeout) {
+  if (timeout >= 0) {
+    return wait_for_events(epoll, events, most, timeout);
+  }
+  loop_thread = ::pthread_self();
+  int got = 0;
+  while (got == 0) {
+    const bool may_leap = shared->leapt_ns < shared->limit_ns;
+    got = wait_for_events(epoll, events, most, may_leap ? quiet_ms : 20 * quiet_ms);
+    if (got == 0 && may_leap && !attempting) {
+      leap();
+    }
+  }
+  woken_by_timer = got == 1 && events[0].data.u64 == timer_tag;
+  if (!woken_by_timer) {
+    attempting = false;
+  }
+  if (shared->leapt_ns > 0) {
+    ++shared->wakeups;
+  }
+  return got;
+}
+
+int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
+  if (fd == timer) {
+    timer_tag = event->data.u64;
+  }
+  return static_cast<int>(::syscall(SYS_epoll_ctl, epoll, operation, fd, event));
+}
+
+int connect(int fd, const sockaddr* address, socklen_t size) {
+  if (shared->leapt_ns > 0 && (address->sa_family == AF_INET || address->sa_family == AF_INET6)) {
+    ++shared->connects;
+  }
+  return static_cast<int>(::syscall(SYS_connect, fd, address, size));
+}
+
+int pthread_cond_signal(pthread_cond_t* condition) noexcept {
+  note_command();
+  static const auto signal = real<int (*)(pthread_cond_t*)>("pthread_cond_signal");
+  return signal(condition);
+}
+
+int pthread_cond_broadcast(pthread_cond_t* condition) noexcept {
+  note_command();
+  static const auto broadcast = real<int (*)(pthread_cond_t*)>("pthread_cond_broadcast");
+  return broadcast(condition);
+}
+
+int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) {
+  static const auto wait = real<ConditionWait>("pthread_cond_clockwait");
+  timespec time{};
+  ::syscall(SYS_clock_gettime, CLOCK_REALTIME, &time);
+  const timespec soon = to_timespec(std::min(to_ns(time) + longest_poll_ms * 1'000'000, to_ns(*until)));
+  return wait(condition, mutex, CLOCK_REALTIME, &soon);
+}
+
+int poll(pollfd* entries, nfds_t count, int timeout) {
+  const timespec wait = to_timespec(std::min(timeout, longest_poll_ms) * std::int64_t{1'000'000});
+  return static_cast<int>(::syscall(SYS_ppoll, entries, count, timeout < 0 ? nullptr : &wait, nullptr, 0));
+}
+
+int usleep(useconds_t duration) {
+  const timespec wait = to_timespec(std::min<std::int64_t>(duration * 1'000LL, longest_poll_ms * 1'000'000));
+  return static_cast<int>(::syscall(SYS_nanosleep, &wait, nullptr));
+}
+
+}  // extern "C"
