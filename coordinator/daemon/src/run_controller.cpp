@@ -75,6 +75,7 @@ void RunController::activate_next() {
     return;
   }
   active_ = std::make_unique<Active>();
+  unsaved_ = false;
   active_->state = std::move((*row)->state);
   active_->state.available = parts_.fleet.available(active_->state.spec.data);
   if (!(*row)->layout.empty()) {
@@ -149,10 +150,14 @@ void RunController::save(const rounds::RunState& before) {
   const auto rows = changed_rows(before, now);
   const bool same_run = before.round == now.round && before.phase == now.phase && before.wanted == now.wanted &&
                         before.failed_initialisations == now.failed_initialisations;
-  if (same_run && rows && rows->size() == 1) {
-    log_failure(parts_.registry.save_participant(now, rows->front()), "recording a device's answer");
+  if (same_run && rows && rows->size() == 1 && !unsaved_) {
+    const auto saved = parts_.registry.save_participant(now, rows->front());
+    log_failure(saved, "recording a device's answer");
+    unsaved_ = !saved;
   } else if (!same_run || !rows || !rows->empty() || before.reason != now.reason) {
-    log_failure(parts_.registry.save_run(now), "recording the run");
+    const auto saved = parts_.registry.save_run(now);
+    log_failure(saved, "recording the run");
+    unsaved_ = !saved;
   }
 }
 
@@ -196,7 +201,10 @@ void RunController::perform(const rounds::OpenRound& action) {
   run.round_opened = parts_.clock.steady();
   run.evaluated.clear();
   run.sum = std::make_shared<std::unique_ptr<aggregation::RoundSum>>();
-  log_failure(parts_.registry.open_round(run.state.id, action.round), "recording the round");
+  if (auto opened = parts_.registry.open_round(run.state.id, action.round); !opened) {
+    round_in_trouble(opened.error(), "recording the round");
+    return;
+  }
   auto stored = parts_.registry.contributions(run.state.id, action.round);
   if (!stored) {
     round_in_trouble(stored.error(), "reading the round's updates");
@@ -322,7 +330,7 @@ void RunController::fleet_changed() {
 }
 
 void RunController::tick() {
-  log_failure(parts_.registry.sync(), "syncing the steps of the last second");
+  log_failure(sync(), "syncing the steps of the last second");
   sweep_updates();
   if (!active_) {
     return;

@@ -100,6 +100,7 @@ class RunController {
   void activate_next();
   void feed(const rounds::Event& event);
   void save(const rounds::RunState& before);
+  [[nodiscard]] Result<> sync();
   void perform(const std::vector<rounds::Action>& actions);
   void perform(const rounds::SendTask& action);
   void perform(const rounds::CancelTask& action);
@@ -154,6 +155,7 @@ class RunController {
   std::uint64_t generation_ = 0;  // of the active run and its sum: late answers of the worker are recognised
   std::uint64_t uploads_begun_ = 0;
   bool sweep_due_ = true;
+  bool unsaved_ = false;                  // the active run's state could not be recorded
   std::optional<SteadyTime> take_up_at_;  // the active run's round, after trouble of the coordinator's own
   transfer::Grants grants_;
   RefusalCounts refusals_;

@@ -139,6 +139,19 @@ void RunController::take_up_again() {
   }
 }
 
+// Returns when the run is recorded as it is and everything recorded is on the disk. A step that could not be recorded
+// (a full disk) is made up for here: what follows it relies on it.
+Result<> RunController::sync() {
+  if (unsaved_ && active_) {
+    if (auto saved = parts_.registry.save_run(active_->state); !saved) {
+      return saved;
+    }
+    log::info("runs", "{}: its state is recorded again", active_->state.id);
+    unsaved_ = false;
+  }
+  return parts_.registry.sync();
+}
+
 // From the stored updates, because the sum cannot be trusted any more.
 void RunController::sum_again() {
   if (active_->state.phase != rounds::Phase::fitting) {
@@ -161,7 +174,7 @@ void RunController::ingest_waiting() {
 // Removes stored updates that nothing needs any more: of closed rounds, refused ones, what a crash left. Their order
 // with what replaced them on the disk is kept by syncing that first.
 void RunController::sweep_updates() {
-  if (!sweep_due_ || !parts_.registry.sync()) {
+  if (!sweep_due_ || !sync()) {
     return;
   }
   std::set<Digest> needed;

@@ -16,7 +16,7 @@ using wire::TaskKind;
 // The device lets go of everything: so what the receipt says is on the disk first. Without it the device offers again.
 void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob, ReceiptStatus status,
                             std::string_view reason) {
-  if (auto durable = parts_.registry.sync(); !durable) {
+  if (auto durable = sync(); !durable) {
     log::error("updates", "syncing what a receipt for {} says: {}", device, durable.error().what);
     return;
   }
