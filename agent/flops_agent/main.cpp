@@ -1,12 +1,17 @@
 // flops-agent: the command line.
+#include <chrono>
 #include <cstdio>
+#include <random>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
 #include "flops/agent_config/config.hpp"
 #include "flops/agent_daemon/daemon.hpp"
 #include "flops/agent_enrol/enrol.hpp"
+#include "flops/core/backoff.hpp"
 #include "flops/core/config.hpp"
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
@@ -75,7 +80,19 @@ int run(const agent::Config& config, const Arguments& arguments) {
 }
 
 int enroll(const agent::Config& config, const Arguments& arguments) {
-  auto identity = agent::enrol(config.state_folder, config.device, arguments.coordinator, arguments.token);
+  const auto attempt = [&] {
+    return agent::enrol(config.state_folder, config.device, arguments.coordinator, arguments.token);
+  };
+  auto identity = attempt();
+  // A device that has just started gets the time from the network within minutes: no reason to give up.
+  Backoff backoff(std::chrono::seconds(1), std::chrono::seconds(60));
+  std::mt19937_64 random{std::random_device{}()};
+  for (bool said = false; !identity && identity.error().kind == ErrorKind::clock; identity = attempt()) {
+    if (!std::exchange(said, true)) {
+      log::warn("enroll", "{}; waiting until it is right", identity.error().what);
+    }
+    std::this_thread::sleep_for(backoff.next(random));
+  }
   if (!identity) {
     return report(identity.error(), exit_code_of(identity.error()));
   }

@@ -60,6 +60,7 @@ std::unexpected<Failure> failed(const Error& error, const std::string& coordinat
   switch (error.kind) {
     case ErrorKind::transient:
       return give_up(exit_unreachable, "cannot reach the coordinator at {}: {}", coordinator, error.what);
+    case ErrorKind::clock: return give_up(exit_denied, "{}", error.what);
     case ErrorKind::denied:
       return give_up(exit_denied, "{} is not trusted: {}; check the CA file", coordinator, error.what);
     default: return give_up(exit_failed, "{}", error.what);

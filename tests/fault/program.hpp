@@ -25,6 +25,7 @@ class Program {
   // For rows in which ending is right: started again after a moment, as systemd would.
   void may_end(bool allowed) { may_end_ = allowed; }
   process::Command& command() { return command_; }
+  [[nodiscard]] const process::Command& command() const { return command_; }
 
  private:
   void ended(process::Exit exit);

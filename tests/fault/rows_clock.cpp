@@ -1,6 +1,8 @@
-// A device whose clock is decades off: it says so, waits, and takes part once the clock is right.
-#include <fstream>
+// A device whose clock is decades off: it says so, waits, and takes part once the clock is right, without a restart.
+#include <algorithm>
+#include <iterator>
 
+#include "flops/core/file.hpp"
 #include "scenario.hpp"
 #include "strike.hpp"
 
@@ -20,6 +22,31 @@ Result<std::filesystem::path> find_faketime() {
   return fail(ErrorKind::permanent, "libfaketime is missing (package libfaketime)");
 }
 
+// What `flops-agent status` says while the clock is wrong.
+Result<> expect_status(Stage& stage, const Program& agent, const std::string& condition) {
+  std::vector<std::string> arguments;
+  for (const auto& [name, value] : agent.command().environment) {
+    arguments.push_back(fmt::format("{}={}", name, value));
+  }
+  arguments.push_back(agent.command().program.string());
+  std::ranges::transform(agent.command().arguments, std::back_inserter(arguments),
+                         [](const std::string& word) { return word == "run" ? "status" : word; });
+  if (auto asked = run_tool(stage, "env", std::move(arguments)); !asked) {
+    return asked;
+  }
+  auto said = read_file(stage.folder / "tool.out");
+  if (!said || !said->contains("health       " + condition)) {
+    return fail(ErrorKind::permanent, "flops-agent status does not show the condition '{}': {}", condition,
+                said.value_or(""));
+  }
+  return {};
+}
+
+// The clock shows `time` until it is set to what it is.
+Result<> set_clock(const std::filesystem::path& file, const std::string& time) {
+  return replace_file(file, time + "\n");
+}
+
 Result<> play_clock(Stage& stage, Fleet& fleet, const std::string& time) {
   auto faketime = find_faketime();
   if (!faketime) {
@@ -34,22 +61,30 @@ Result<> play_clock(Stage& stage, Fleet& fleet, const std::string& time) {
     return begun;
   }
   Program& agent = fleet.agent(device);
-  agent.command().environment = {
-      {"LD_PRELOAD", faketime->string()}, {"FAKETIME", "@" + time}, {"FAKETIME_DONT_FAKE_MONOTONIC", "1"}};
+  const auto clock = stage.folder / "clock";
+  if (auto set = set_clock(clock, "@" + time); !set) {
+    return set;
+  }
+  agent.command().environment = {{"LD_PRELOAD", faketime->string()},
+                                 {"FAKETIME_TIMESTAMP_FILE", clock.string()},
+                                 {"FAKETIME_CACHE_DURATION", "1"},
+                                 {"FAKETIME_DONT_FAKE_MONOTONIC", "1"}};
   stage.struck("clock");
   if (auto started = agent.start(); !started) {
     return started;
   }
-  // The line that tells a person what is wrong.
-  if (auto said = at_moment(stage, {Fleet::device_name(device), {"clock"}}, [] {}); !said) {
-    return fail(said.error(), "the log does not mention the clock");
+  const std::string name = Fleet::device_name(device);
+  if (auto said = at_moment(stage, {name, {"health: clock", "is the time set"}}, [] {}); !said) {
+    return fail(said.error(), "the log does not say that the clock is wrong");
   }
-  if (auto stopped = agent.stop(); !stopped) {
-    return stopped;
+  if (auto shown = expect_status(stage, agent, "clock"); !shown) {
+    return shown;
   }
-  agent.command().environment.clear();
-  if (auto started = agent.start(); !started) {
-    return started;
+  if (auto set = set_clock(clock, "+0"); !set) {
+    return set;
+  }
+  if (auto cleared = at_moment(stage, {name, {"health: clock: all is well again"}}, [] {}); !cleared) {
+    return cleared;
   }
   return fleet.end_run();
 }

@@ -86,9 +86,10 @@ Result<> Agent::start() {
   will.lost = true;
   will.activity = "idle";
   will.task.clear();
-  auto link = Link::create(loop_.get_executor(), config_, identity_, wire::encode(will),
-                           {[this] { on_link_up(); }, [this] { on_link_down(); },
-                            [this](mqtt::Message message) { on_message(std::move(message)); }});
+  auto link = Link::create(
+      loop_.get_executor(), config_, identity_, wire::encode(will), newest_time_seen(),
+      {[this] { on_link_up(); }, [this] { on_link_down(); }, [this](const Error& error) { on_link_failed(error); },
+       [this](mqtt::Message message) { on_message(std::move(message)); }});
   if (!link) {
     return fail(link.error());
   }
@@ -205,6 +206,9 @@ wire::DeviceState Agent::device_state() const {
   if (has_task_in({Phase::ready, Phase::running})) {
     state.paused = governor_.verdict().reason;
   }
+  for (const health::Condition& condition : health_.all()) {
+    state.health.push_back({condition.name, condition.text});
+  }
   // What keeps the device busiest is what it says.
   static constexpr Phase order[] = {Phase::running,   Phase::encoding, Phase::assembling, Phase::fetching,
                                     Phase::uploading, Phase::offering, Phase::ready};
@@ -259,6 +263,7 @@ void Agent::state_changed_soon() {
 
 void Agent::tick() {
   sensors_ = read_sensors();
+  remember_time();
   publish_state_if_changed();
   tidy();
   tick_timer_.expires_after(tick_interval);

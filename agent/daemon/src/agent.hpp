@@ -23,6 +23,7 @@
 #include "flops/agent_storage/storage.hpp"
 #include "flops/agent_task/task_machine.hpp"
 #include "flops/core/error.hpp"
+#include "flops/health/conditions.hpp"
 #include "flops/trainer/trainer.hpp"
 #include "governor_watch.hpp"
 #include "link.hpp"
@@ -75,6 +76,7 @@ class Agent {
   // messages (agent_messages.cpp)
   void on_link_up();
   void on_link_down();
+  void on_link_failed(const Error& error);
   void greet();
   void on_message(mqtt::Message message);
   void on_command(const std::string& kind, const std::string& payload);
@@ -129,6 +131,12 @@ class Agent {
   void load_delta_base(Entry& entry);
   [[nodiscard]] Result<SharedFd> load_model(const Digest& model, std::uint64_t bytes);
 
+  // health (agent_health.cpp)
+  [[nodiscard]] std::int64_t newest_time_seen();
+  void remember_time();
+  void raise(std::string_view name, std::string_view text);
+  void clear(std::string_view name);
+
   // presence (agent.cpp)
   void survey_datasets();
   [[nodiscard]] wire::DeviceState device_state() const;
@@ -164,6 +172,8 @@ class Agent {
   bool stopping_ = false;
   int parts_to_stop_ = 0;
   bool storage_trouble_ = false;
+  health::Conditions health_;
+  std::int64_t time_remembered_ = 0;  // as it is stored
   std::optional<Error> failure_;
 
   boost::asio::steady_timer tick_timer_;

@@ -40,6 +40,8 @@ void Agent::on_link_up() {
   }
   published_.reset();
   coordinator_.reset();
+  clear("clock");
+  remember_time();
   survey_datasets();
   publish_state_if_changed();
   fetcher_.link_up();

@@ -11,8 +11,9 @@ constexpr seconds stable_connection{10};
 constexpr seconds disconnect_timeout{2};
 
 mqtt::Options options_for(const Config& config, const Identity& identity, std::string will,
-                          const wire::Topics& topics) {
+                          std::int64_t newest_time_seen, const wire::Topics& topics) {
   mqtt::Options options;
+  options.newest_time_seen = newest_time_seen;
   options.host = identity.broker_host;
   options.port = identity.broker_port;
   options.client_id = identity.device.str();
@@ -31,7 +32,8 @@ Link::Link(const boost::asio::any_io_executor& loop, const Identity& identity, H
     : topics_(identity.fleet), device_(identity.device), handlers_(std::move(handlers)), timer_(loop) {}
 
 Result<std::unique_ptr<Link>> Link::create(const boost::asio::any_io_executor& loop, const Config& config,
-                                           const Identity& identity, std::string will, Handlers handlers) {
+                                           const Identity& identity, std::string will, std::int64_t newest_time_seen,
+                                           Handlers handlers) {
   std::unique_ptr<Link> link(new Link(loop, identity, std::move(handlers)));
   Link* raw = link.get();
   mqtt::Handlers events;
@@ -39,8 +41,8 @@ Result<std::unique_ptr<Link>> Link::create(const boost::asio::any_io_executor& l
   events.connect_failed = [raw](const Error& error) { raw->connect_again(error); };
   events.lost = [raw](const Error& error) { raw->gone(error); };
   events.message = [raw](mqtt::Message message) { raw->handlers_.message(std::move(message)); };
-  auto client =
-      mqtt::Client::create(loop, options_for(config, identity, std::move(will), link->topics_), std::move(events));
+  auto client = mqtt::Client::create(
+      loop, options_for(config, identity, std::move(will), newest_time_seen, link->topics_), std::move(events));
   if (!client) {
     return fail(client.error());
   }
@@ -89,6 +91,7 @@ void Link::connect_again(const Error& error) {
   if (stopping_) {
     return;
   }
+  handlers_.failed(error);
   const auto wait = backoff_.next(random_);
   if (error.what != last_problem_) {  // the same problem for hours is one line, not thousands
     last_problem_ = error.what;

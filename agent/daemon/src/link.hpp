@@ -26,13 +26,16 @@ class Link {
   struct Handlers {
     std::function<void()> up;  // connected and subscribed
     std::function<void()> down;
+    std::function<void(const Error&)> failed;  // an attempt; the next one comes by itself
     std::function<void(mqtt::Message)> message;
   };
 
   // permanent: the identity's files are unusable. `will`: the retained state the broker publishes when we vanish.
+  // `newest_time_seen`: as mqtt::Options has it.
   [[nodiscard]] static Result<std::unique_ptr<Link>> create(const boost::asio::any_io_executor& loop,
                                                             const Config& config, const Identity& identity,
-                                                            std::string will, Handlers handlers);
+                                                            std::string will, std::int64_t newest_time_seen,
+                                                            Handlers handlers);
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 

@@ -4,6 +4,7 @@
 #include "flops/agent_storage/storage.hpp"
 #include "flops/core/clock.hpp"
 #include "flops/core/version.hpp"
+#include "time_seen.hpp"
 
 namespace flops::agent {
 namespace {
@@ -12,6 +13,17 @@ constexpr std::size_t shown_evaluations = 5;
 constexpr std::int64_t seconds_a_day = 86'400;
 
 using Text = std::back_insert_iterator<std::string>;
+
+// As the agent would judge it now, whether it runs or not.
+void add_clock(Text out, const Config& config, std::int64_t now, std::int64_t newest_seen) {
+  auto identity = load_identity(config.state_folder);
+  if (!identity) {
+    return;  // said above
+  }
+  if (const auto finding = check_clock(*identity, now, newest_seen); finding.clock_is_wrong()) {
+    fmt::format_to(out, "health       clock: {}\n", finding.text);
+  }
+}
 
 void add_identity(Text out, const Config& config, std::int64_t now) {
   if (!is_enrolled(config.state_folder)) {
@@ -82,6 +94,7 @@ Result<std::string> status_text(const Config& config) {
   add_identity(out, config, now / 1000);
   std::error_code error;
   if (!std::filesystem::exists(config.state_folder / "agent.db", error)) {
+    add_clock(out, config, now / 1000, 0);
     fmt::format_to(out, "tasks        none: the agent has not run here yet\n");
     return text;
   }
@@ -89,6 +102,7 @@ Result<std::string> status_text(const Config& config) {
   if (!storage) {
     return fail(storage.error());
   }
+  add_clock(out, config, now / 1000, stored_time_seen(*storage));
   if (auto added = add_database(out, *storage); !added) {
     return fail(added.error());
   }

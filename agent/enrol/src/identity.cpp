@@ -1,5 +1,8 @@
 #include "identity.hpp"
 
+#include <utility>
+#include <vector>
+
 #include <boost/json.hpp>
 
 #include "flops/core/file.hpp"
@@ -121,6 +124,19 @@ Result<CertificateLife> certificate_life(const Identity& identity) {
     return fail(info.error(), identity.certificate_file.string());
   }
   return CertificateLife{info->not_before, info->not_after};
+}
+
+health::ClockFinding check_clock(const Identity& identity, std::int64_t now, std::int64_t newest_seen) {
+  std::vector<health::Validity> certificates;
+  for (const auto& [file, whose] : {std::pair(identity.ca_file, "the CA's certificate"),
+                                    std::pair(identity.certificate_file, "this device's certificate")}) {
+    auto pem = read_file(file, max_file);
+    auto info = pem ? crypto::read_certificate(*pem) : Result<crypto::CertificateInfo>(fail(pem.error()));
+    if (info) {
+      certificates.push_back({whose, info->not_before, info->not_after});
+    }
+  }
+  return health::judge_clock(now, certificates, newest_seen);
 }
 
 }  // namespace flops::agent

@@ -12,6 +12,7 @@ std::string_view to_string(ErrorKind kind) {
     case ErrorKind::corrupt: return "corrupt";
     case ErrorKind::denied: return "denied";
     case ErrorKind::resource: return "resource";
+    case ErrorKind::clock: return "clock";
     case ErrorKind::cancelled: return "cancelled";
     case ErrorKind::bug: return "bug";
   }

@@ -1,5 +1,9 @@
 #include "tls.hpp"
 
+#include <ctime>
+#include <optional>
+#include <vector>
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -7,7 +11,9 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/address.hpp>
 
+#include "flops/core/clock.hpp"
 #include "flops/crypto/certificate.hpp"
+#include "flops/health/clock_check.hpp"
 
 namespace flops::http {
 namespace {
@@ -16,6 +22,26 @@ namespace ssl = boost::asio::ssl;
 using boost::system::error_code;
 
 constexpr std::string_view kPemHeader = "-----BEGIN CERTIFICATE-----";
+
+std::optional<std::int64_t> unix_seconds(const ASN1_TIME* time) {
+  std::tm parts{};
+  return ASN1_TIME_to_tm(time, &parts) == 1 ? std::optional<std::int64_t>(::timegm(&parts)) : std::nullopt;
+}
+
+// By the certificates that the server sent.
+health::ClockFinding judge_clock(const SSL* session, const std::string& host) {
+  std::vector<health::Validity> certificates;
+  const STACK_OF(X509)* chain = SSL_get_peer_cert_chain(session);
+  for (int i = 0; chain != nullptr && i < sk_X509_num(chain); ++i) {
+    const X509* certificate = sk_X509_value(chain, i);
+    const auto begin = unix_seconds(X509_get0_notBefore(certificate));
+    const auto end = unix_seconds(X509_get0_notAfter(certificate));
+    if (begin && end) {
+      certificates.push_back({"the certificate of " + host, *begin, *end});
+    }
+  }
+  return health::judge_clock(unix_ms(SystemClock().wall()) / 1000, certificates, 0);
+}
 
 bool is_address(const std::string& host) {
   error_code error;
@@ -121,11 +147,12 @@ Result<> certificate_verdict(SSL* session, const std::string& host) {
   switch (verdict) {
     case X509_V_OK: return {};
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return fail(ErrorKind::denied, "the certificate of {} is not yet valid: is this device's clock right?", host);
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-      return fail(ErrorKind::denied,
-                  "the certificate of {} has expired: is this device's clock right? If so, the server needs a new one",
-                  host);
+    case X509_V_ERR_CERT_HAS_EXPIRED: {
+      // OpenSSL looks at the times of a certificate after its signature, the issuer's first.
+      const auto finding = judge_clock(session, host);
+      return fail(finding.clock_is_wrong() ? ErrorKind::clock : ErrorKind::denied, "the certificate of {} {}: {}", host,
+                  verdict == X509_V_ERR_CERT_HAS_EXPIRED ? "has expired" : "is not yet valid", finding.text);
+    }
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
       return fail(ErrorKind::denied, "the certificate of {} was issued for other names: use one of these", host);

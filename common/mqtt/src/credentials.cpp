@@ -1,6 +1,9 @@
 #include "credentials.hpp"
 
 #include <cstdio>
+#include <ctime>
+#include <optional>
+#include <vector>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -22,6 +25,11 @@ struct FileClose {
 Certificate first_certificate(const std::filesystem::path& path) {
   const std::unique_ptr<std::FILE, FileClose> file(std::fopen(path.c_str(), "re"));
   return Certificate(file ? PEM_read_X509(file.get(), nullptr, nullptr, nullptr) : nullptr);
+}
+
+std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) {
+  std::tm parts{};
+  return ASN1_TIME_to_tm(time, &parts) == 1 ? std::optional<std::int64_t>(::timegm(&parts)) : std::nullopt;
 }
 
 std::unexpected<Error> unusable(std::string_view what, const std::filesystem::path& file) {
@@ -60,20 +68,20 @@ Result<Context> make_context(const Options& options) {
   return context;
 }
 
-std::string describe_clock(const Options& options) {
-  std::string text = fmt::format("this device's clock says {}", iso8601(unix_ms(SystemClock().wall())));
-  const Certificate ca = first_certificate(options.ca_file);
-  const Certificate own = first_certificate(options.certificate_file);
-  const auto starts_later = [](const Certificate& certificate) {
-    return certificate && X509_cmp_current_time(X509_get0_notBefore(certificate.get())) > 0;
+health::ClockFinding check_clock(const Options& options, const X509* peer) {
+  std::vector<health::Validity> certificates;
+  const auto add = [&](const X509* certificate, std::string_view whose) {
+    const auto begin = certificate != nullptr ? seconds_of(X509_get0_notBefore(certificate)) : std::nullopt;
+    const auto end = certificate != nullptr ? seconds_of(X509_get0_notAfter(certificate)) : std::nullopt;
+    if (begin && end) {
+      certificates.push_back({std::string(whose), *begin, *end});
+    }
   };
-  if (starts_later(ca) || starts_later(own)) {
-    text += ", which is before its certificates were made: the clock is not set";
-  } else if (own && X509_cmp_current_time(X509_get0_notAfter(own.get())) < 0) {
-    text += ", which is after its certificate expired: renew it, or set the clock";
-  }
+  add(first_certificate(options.ca_file).get(), "the CA's certificate");
+  add(first_certificate(options.certificate_file).get(), "this device's certificate");
+  add(peer, "the broker's certificate");
   ERR_clear_error();
-  return text;
+  return health::judge_clock(unix_ms(SystemClock().wall()) / 1000, certificates, options.newest_time_seen);
 }
 
 }  // namespace flops::mqtt

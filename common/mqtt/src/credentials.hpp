@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 
 #include "flops/core/error.hpp"
+#include "flops/health/clock_check.hpp"
 #include "flops/mqtt/client.hpp"
 
 namespace flops::mqtt {
@@ -23,8 +24,8 @@ using Context = std::unique_ptr<SSL_CTX, ContextFree>;
 // Empties this thread's OpenSSL error queue into one line of reasons; empty when there are none.
 [[nodiscard]] std::string take_tls_errors();
 
-// "this device's clock says 2026-11-24T12:00:00Z", and, when that is before the CA's or our own certificate came to be
-// or after ours ended, that the clock or the certificate is wrong.
-[[nodiscard]] std::string describe_clock(const Options& options);
+// What this device's clock says, against the validity of the CA's and our own certificate, and of `peer`, the broker's,
+// when its times are what was not accepted.
+[[nodiscard]] health::ClockFinding check_clock(const Options& options, const X509* peer);
 
 }  // namespace flops::mqtt

@@ -134,17 +134,23 @@ class Probe {
         returned = SSL_read(ssl, &byte, 1);
       } while (returned != 1 && may_go_on(ssl, returned));
     }
-    return explain(SSL_get_verify_result(ssl));
+    return explain(SSL_get_verify_result(ssl), ssl);
   }
 
-  [[nodiscard]] Error explain(long verified) const {
+  [[nodiscard]] Error explain(long verified, SSL* ssl) const {
     const std::string tls = take_tls_errors();
     if (verified != X509_V_OK) {
-      return {ErrorKind::denied, fmt::format("the certificate of {} is not accepted: {}; {}", where_,
-                                             X509_verify_cert_error_string(verified), describe_clock(options_))};
+      // OpenSSL looks at the times of a certificate after its signature: its issuer is ours.
+      const bool times = verified == X509_V_ERR_CERT_NOT_YET_VALID || verified == X509_V_ERR_CERT_HAS_EXPIRED;
+      const auto clock = check_clock(options_, times ? SSL_get0_peer_certificate(ssl) : nullptr);
+      return {times && clock.clock_is_wrong() ? ErrorKind::clock : ErrorKind::denied,
+              fmt::format("the certificate of {} is not accepted: {}; {}", where_,
+                          X509_verify_cert_error_string(verified), clock.text)};
     }
     if (tls.find("alert") != std::string::npos) {
-      return {ErrorKind::denied, fmt::format("{} refuses this device: {}; {}", where_, tls, describe_clock(options_))};
+      const auto clock = check_clock(options_, nullptr);
+      return {clock.clock_is_wrong() ? ErrorKind::clock : ErrorKind::denied,
+              fmt::format("{} refuses this device: {}; {}", where_, tls, clock.text)};
     }
     return {ErrorKind::transient,
             fmt::format("{} ended the connection before accepting it{}{}", where_, tls.empty() ? "" : ": ", tls)};

@@ -9,8 +9,8 @@
 
 namespace flops::mqtt {
 
-// denied: a certificate was refused, by us or by the broker; transient: the rest. Takes a few seconds at most, beside
-// what the resolver takes; ends soon after `stop` says so.
+// denied: a certificate was refused, by us or by the broker; clock: because of this device's clock; transient: the
+// rest. Takes a few seconds at most, beside what the resolver takes; ends soon after `stop` says so.
 [[nodiscard]] Error find_reason(const Options& options, const std::function<bool()>& stop);
 
 }  // namespace flops::mqtt

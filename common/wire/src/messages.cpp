@@ -153,6 +153,14 @@ void fields(V& v, Refused& m) {
 }
 
 template <class V>
+void conditions(V& v, std::vector<Condition>& health) {
+  v.objects("health", health, max_conditions, [](auto& inner, Condition& condition) {
+    inner.text("name", condition.name, 32);
+    inner.text("text", condition.text, max_reason);
+  });
+}
+
+template <class V>
 void fields(V& v, DeviceState& m) {
   v.boolean("online", m.online);
   v.boolean("lost", m.lost);
@@ -167,6 +175,7 @@ void fields(V& v, DeviceState& m) {
   v.integer("battery_percent", m.battery_percent, -1, 100);
   v.integer("written_bytes", m.written_bytes, 0, any);
   v.integer("written_last_task", m.written_last_task, 0, any);
+  conditions(v, m.health);
 }
 
 template <class V>
@@ -177,6 +186,7 @@ void fields(V& v, CoordinatorStatus& m) {
   v.integer("uptime_seconds", m.uptime_seconds, 0, any);
   v.integer("runs_active", m.runs_active, 0, any);
   v.integer("devices_online", m.devices_online, 0, any);
+  conditions(v, m.health);
 }
 
 template <class V>

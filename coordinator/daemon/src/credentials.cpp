@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include "flops/broker/mosquitto_config.hpp"
+#include "flops/core/clock.hpp"
 #include "flops/core/file.hpp"
 #include "flops/core/log.hpp"
+#include "flops/crypto/certificate.hpp"
+#include "flops/health/clock_check.hpp"
 
 namespace flops::coordinator {
 namespace {
@@ -44,20 +47,40 @@ Result<crypto::CertificateAuthority> load_or_make_ca(const Config& config) {
   return ca;
 }
 
+std::int64_t unix_seconds() {
+  return unix_ms(std::chrono::system_clock::now()) / 1000;
+}
+
+// Certificates that are made before the time is set would have expired once it is. True: keep those there are.
+bool clock_is_behind(const crypto::CertificateAuthority& ca) {
+  auto info = crypto::read_certificate(ca.certificate_pem());
+  if (!info) {
+    return false;
+  }
+  const health::Validity validity{"the fleet's CA", info->not_before, info->not_after};
+  const auto finding = health::judge_clock(unix_seconds(), {&validity, 1}, 0);
+  if (finding.verdict != health::ClockVerdict::behind) {
+    return false;
+  }
+  log::error("ca", "{}; devices are not let in until then, and this program has to be started again", finding.text);
+  return true;
+}
+
 bool still_good(const std::filesystem::path& file) {
   auto pem = read_file(file);
   if (!pem) {
     return false;
   }
   auto info = crypto::read_certificate(*pem);
-  const auto now =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  return info && info->not_after - now > (info->not_after - info->not_before) / 3;
+  const auto now = unix_seconds();
+  // One from a time when the clock was ahead is of no use until that comes.
+  return info && info->not_before <= now && info->not_after - now > (info->not_after - info->not_before) / 3;
 }
 
 Result<> ensure_certificate(const crypto::CertificateAuthority& ca, const std::filesystem::path& certificate_file,
-                            const std::filesystem::path& key_file, const crypto::IssueRequest& request) {
-  if (still_good(certificate_file) && std::filesystem::exists(key_file)) {
+                            const std::filesystem::path& key_file, const crypto::IssueRequest& request, bool keep) {
+  if ((keep ? std::filesystem::exists(certificate_file) : still_good(certificate_file)) &&
+      std::filesystem::exists(key_file)) {
     return {};
   }
   auto key = crypto::PrivateKey::generate();
@@ -110,15 +133,18 @@ Result<Credentials> load_or_make_credentials(const Config& config) {
   server.backdate = std::chrono::minutes(5);
   // Names may have changed with the configuration: a server certificate costs nothing to make anew.
   std::error_code ignored;
-  std::filesystem::remove(folder / "server.pem", ignored);
-  if (auto made = ensure_certificate(*ca, folder / "server.pem", folder / "server.key", server); !made) {
+  const bool behind = clock_is_behind(*ca);
+  if (!behind) {
+    std::filesystem::remove(folder / "server.pem", ignored);
+  }
+  if (auto made = ensure_certificate(*ca, folder / "server.pem", folder / "server.key", server, behind); !made) {
     return fail(made.error(), "making the server certificate");
   }
   for (const std::string_view name : {broker::coordinator_name, broker::observer_name}) {
     const crypto::IssueRequest client{
         std::string(name), crypto::Usage::client, {}, server_lifetime, std::chrono::minutes(5)};
     const auto own = folder / name;
-    if (auto made = ensure_certificate(*ca, own / "certificate.pem", own / "key.pem", client); !made) {
+    if (auto made = ensure_certificate(*ca, own / "certificate.pem", own / "key.pem", client, behind); !made) {
       return fail(made.error(), fmt::format("making the certificate of '{}'", name));
     }
   }

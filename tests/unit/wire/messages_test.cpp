@@ -74,9 +74,12 @@ TEST_CASE("wire: every message survives the way through JSON") {
   round_trip(Cancel{reference(), "over"});
   round_trip(HelloRequest{"s"});
   round_trip(Refused{"up/result", "field", "why"});
-  round_trip(DeviceState{
-      true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", "temperature 81 C is above 80 C", 0.5, 41.5, 80});
-  round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3});
+  DeviceState state{true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", "temperature 81 C is above 80 C",
+                    0.5,  41.5,  80,  {}};
+  round_trip(state);
+  state.health = {{"storage", "database or disk is full"}, {"clock", "1970"}};
+  round_trip(state);
+  round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, {{"storage", "read-only"}}});
   round_trip(RunStatus{reference().run, "running", 1, 2, 5, 4, 0.5, 0.75, 100, 200});
 }
 
@@ -146,6 +149,22 @@ TEST_CASE("wire: lists and maps have limits") {
     hello.cores = 0;
   }
   CHECK_FALSE(decode<Hello>(encode(hello)).has_value());
+}
+
+TEST_CASE("wire: conditions have limits") {
+  DeviceState state;
+  state.health = {{"storage", std::string(max_reason, 'x')}};
+  REQUIRE(decode<DeviceState>(encode(state)).has_value());
+  SUBCASE("how many") {
+    state.health.resize(max_conditions + 1);
+  }
+  SUBCASE("the name") {
+    state.health.front().name = std::string(33, 'n');
+  }
+  SUBCASE("the text") {
+    state.health.front().text += "x";
+  }
+  CHECK_FALSE(decode<DeviceState>(encode(state)).has_value());
 }
 
 TEST_CASE("wire: ranges of a grant must be in order and fit 32 bits") {

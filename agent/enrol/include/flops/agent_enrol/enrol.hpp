@@ -11,6 +11,7 @@
 
 #include "flops/core/error.hpp"
 #include "flops/core/id.hpp"
+#include "flops/health/clock_check.hpp"
 
 namespace flops::agent {
 
@@ -34,9 +35,13 @@ struct CertificateLife {
 // permanent: not enrolled. corrupt: a file is damaged; enrolling again with a new token repairs it.
 [[nodiscard]] Result<Identity> load_identity(const std::filesystem::path& state_folder);
 [[nodiscard]] Result<CertificateLife> certificate_life(const Identity& identity);
+// Of the device's clock, by its own and the CA's certificate. `now` and `newest_seen` as health::judge_clock() takes
+// them.
+[[nodiscard]] health::ClockFinding check_clock(const Identity& identity, std::int64_t now, std::int64_t newest_seen);
 
 // denied: the token is malformed, unknown, used or expired, the CA is not the token's, or another key holds this id.
-// transient: the coordinator cannot be reached or is not ready; the same call may be repeated (the key is kept).
+// transient: the coordinator cannot be reached or is not ready; clock: this device's clock is wrong. The same call may
+// be repeated after both (the key is kept).
 [[nodiscard]] Result<Identity> enrol(const std::filesystem::path& state_folder, const DeviceId& device,
                                      const std::string& coordinator_url, const std::string& token);
 

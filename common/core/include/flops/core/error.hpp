@@ -19,6 +19,7 @@ enum class ErrorKind {
   corrupt,    // the data is damaged: set it aside
   denied,     // not allowed: a security event
   resource,   // disk, memory or a limit is exhausted: wait longer
+  clock,      // this device's clock is wrong: retry with back-off, it may be set meanwhile
   cancelled,  // somebody asked for it
   bug,        // an invariant of ours does not hold
 };

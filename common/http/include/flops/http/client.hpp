@@ -39,9 +39,9 @@ struct ClientResponse {
   std::string body;
 };
 
-// transient: no connection, time-out, closed early. denied: certificate not trusted; a message that says "clock" when
-// the certificate is not yet valid or has expired. resource: answer too large. permanent: bad options, a peer that
-// does not speak HTTP over TLS 1.3. Any HTTP status is a success here.
+// transient: no connection, time-out, closed early. denied: certificate not trusted. clock: it is not yet valid or has
+// expired because this machine's clock is wrong (health::judge_clock). resource: answer too large. permanent: bad
+// options, a peer that does not speak HTTP over TLS 1.3. Any HTTP status is a success here.
 [[nodiscard]] Result<ClientResponse> request(std::string_view method, const Url& url, std::string_view body,
                                              const ClientOptions& options);
 

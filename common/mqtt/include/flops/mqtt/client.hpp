@@ -61,13 +61,14 @@ struct Options {
   std::chrono::milliseconds connect_timeout{15'000};  // of an attempt as a whole
   std::size_t mailbox_bytes = 4U << 20U;              // inbound, waiting for the loop
   std::size_t max_packet_bytes = 1U << 20U;           // larger inbound messages are refused by the protocol
+  std::int64_t newest_time_seen = 0;                  // when the clock was known to be right (health::judge_clock)
 };
 
 struct Handlers {
   std::function<void(bool session_present)> connected;
-  // The attempt failed. denied: the broker or TLS refused us; cancelled: disconnect() came first; transient:
-  // everything else. `what` names the clock when a certificate was not accepted. Per connect(), exactly one of
-  // `connected` and `connect_failed` is called.
+  // The attempt failed. denied: the broker or TLS refused us; clock: because of this device's clock, which is wrong;
+  // cancelled: disconnect() came first; transient: everything else. `what` says what the clock shows when a certificate
+  // was not accepted. Per connect(), exactly one of `connected` and `connect_failed` is called.
   std::function<void(const Error&)> connect_failed;
   std::function<void(const Error&)> lost;  // an established connection ended without our asking
   std::function<void(Message)> message;

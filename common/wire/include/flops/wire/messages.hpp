@@ -21,6 +21,7 @@ namespace flops::wire {
 
 inline constexpr std::size_t max_message = std::size_t{64} * 1024U;
 inline constexpr std::size_t max_reason = 512;
+inline constexpr std::size_t max_conditions = 8;
 
 // A blob on the wire: cut into chunks of 256 KiB (blob::chunk_size).
 struct BlobRef {
@@ -198,6 +199,14 @@ struct Refused {
 
 // state topics -----------------------------------------------------------------------------------------------------
 
+// What keeps a device or the coordinator from working as it should (docs/protocol.md, "Health").
+struct Condition {
+  std::string name;
+  std::string text;  // what happens and what helps, for people
+
+  bool operator==(const Condition&) const = default;
+};
+
 struct DeviceState {
   bool online = false;
   bool lost = false;  // the will
@@ -213,6 +222,7 @@ struct DeviceState {
   // To the device's disk: since the agent started, and of that from the end of a task to the end of the last one.
   std::int64_t written_bytes = 0;
   std::int64_t written_last_task = 0;
+  std::vector<Condition> health = {};
 
   bool operator==(const DeviceState&) const = default;
 };
@@ -224,6 +234,7 @@ struct CoordinatorStatus {
   std::int64_t uptime_seconds = 0;
   std::int64_t runs_active = 0;
   std::int64_t devices_online = 0;
+  std::vector<Condition> health = {};
 
   bool operator==(const CoordinatorStatus&) const = default;
 };
