@@ -50,6 +50,7 @@ Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity
       schedule_timer_(loop),
       tidy_timer_(loop),
       answer_timer_(loop),
+      probe_timer_(loop),
       stop_timer_(loop),
       trainer_(loop.get_executor(), trainer_options(config)),
       probes_(config.system_root),
@@ -141,6 +142,7 @@ void Agent::stop() {
   schedule_timer_.cancel();
   tidy_timer_.cancel();
   answer_timer_.cancel();
+  probe_timer_.cancel();
   fetcher_.stop_all();
   uploader_.link_down();
   wire::DeviceState goodbye = device_state();
@@ -204,7 +206,8 @@ wire::DeviceState Agent::device_state() const {
   state.written_bytes = static_cast<std::int64_t>(store::bytes_written());
   state.written_last_task = static_cast<std::int64_t>(written_last_task_);
   if (has_task_in({Phase::ready, Phase::running})) {
-    state.paused = governor_.verdict().reason;
+    const bool storage = health_.find(storage_condition) != nullptr;
+    state.paused = storage ? "the storage of this device does not work" : governor_.verdict().reason;
   }
   for (const health::Condition& condition : health_.all()) {
     state.health.push_back({condition.name, condition.text});
@@ -293,7 +296,7 @@ Fetcher::Ports Agent::fetcher_ports() {
     link_->unsubscribe(std::move(filters));
   };
   ports.save = [this](const wire::BlobRef& blob, const std::vector<std::uint32_t>& chunks, const SharedFd& file) {
-    return storage_.transaction(
+    auto saved = storage_.transaction(
         [&]() -> Result<> {
           std::vector<std::byte> bytes;
           for (const std::uint32_t n : chunks) {
@@ -307,6 +310,11 @@ Fetcher::Ports Agent::fetcher_ports() {
           return {};
         },
         store::Durability::normal);
+    if (!saved) {
+      // The fetcher, which tries again, is at work here.
+      boost::asio::post(loop_, [this, error = saved.error()] { storage_failed(error, Postponed::Kind::own, {}); });
+    }
+    return saved;
   };
   ports.load = [this](const wire::BlobRef& blob, const SharedFd& file) {
     return storage_.read_chunks(blob.sha256, [&](std::uint32_t n, std::span<const std::byte> bytes) {

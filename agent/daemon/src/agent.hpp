@@ -28,10 +28,16 @@
 #include "governor_watch.hpp"
 #include "link.hpp"
 #include "model_work.hpp"
+#include "postponed.hpp"
 #include "uploader.hpp"
 #include "worker.hpp"
 
 namespace flops::agent {
+
+// Conditions (docs/protocol.md, "Health").
+inline constexpr std::string_view clock_condition = "clock";
+inline constexpr std::string_view storage_condition = "storage";
+inline constexpr std::string_view room_condition = "room";
 
 class Agent {
  public:
@@ -94,8 +100,6 @@ class Agent {
   [[nodiscard]] Result<> persist(const TaskState& before, const Step& step, const Persist& with);
   [[nodiscard]] Result<> drop_blob_of(const TaskState& state);
   void later(const TaskId& id, Event event);
-  void storage_failed(const Error& error, std::function<void()> again);
-  [[nodiscard]] bool storage_broken(const Error& error);
   void ask_again();
   void tidy_storage();
   [[nodiscard]] Result<> drop_tasks_without_update(std::vector<TaskState>& tasks);
@@ -125,6 +129,7 @@ class Agent {
   [[nodiscard]] trainer::JobCallbacks callbacks_for(const TaskId& id, const std::shared_ptr<Work>& work);
   [[nodiscard]] Result<> prepare_checkpoint(const EntryPtr& entry);
   void checkpointed(const TaskId& id, const std::shared_ptr<Work>& work, const trainer::CheckpointNote& note);
+  void keep_checkpoint(const TaskId& id, const std::shared_ptr<Work>& work);
   void evaluated(const TaskId& id, const trainer::Evaluation& evaluation);
   void trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<trainer::JobReport> report);
   void begin_encode(const EntryPtr& entry);
@@ -134,6 +139,15 @@ class Agent {
   // health (agent_health.cpp)
   [[nodiscard]] std::int64_t newest_time_seen();
   void remember_time();
+  void storage_failed(const Error& error, Postponed::Kind kind, Postponed::Step again);
+  void arrival_failed(const Error& error, const wire::Task& task);
+  void storage_in_trouble(const Error& error);
+  [[nodiscard]] bool storage_broken(const Error& error);
+  void probe_storage_later();
+  void probe_storage();
+  [[nodiscard]] std::uint64_t room();
+  [[nodiscard]] bool has_room_for(const wire::Task& task);
+  void forget_arrival(const TaskId& task);
   void raise(std::string_view name, std::string_view text);
   void clear(std::string_view name);
 
@@ -171,7 +185,10 @@ class Agent {
   bool freeing_trainer_ = false;
   bool stopping_ = false;
   int parts_to_stop_ = 0;
-  bool storage_trouble_ = false;
+  Postponed postponed_;
+  std::map<TaskId, wire::Task> waiting_for_room_;  // not taken yet
+  bool probing_storage_ = false;
+  bool storage_failed_again_ = false;  // while what was postponed is done
   health::Conditions health_;
   std::int64_t time_remembered_ = 0;  // as it is stored
   std::optional<Error> failure_;
@@ -180,6 +197,7 @@ class Agent {
   boost::asio::steady_timer schedule_timer_;
   boost::asio::steady_timer tidy_timer_;
   boost::asio::steady_timer answer_timer_;
+  boost::asio::steady_timer probe_timer_;
   boost::asio::steady_timer stop_timer_;
   trainer::ProcessTrainer trainer_;
   SystemProbes probes_;

@@ -40,7 +40,7 @@ void Agent::on_link_up() {
   }
   published_.reset();
   coordinator_.reset();
-  clear("clock");
+  clear(clock_condition);
   remember_time();
   survey_datasets();
   publish_state_if_changed();
@@ -133,6 +133,7 @@ void Agent::on_command(const std::string& kind, const std::string& payload) {
   } else if (kind == "cancel") {
     if (const auto cancel = decode<wire::Cancel>(kind, payload)) {
       log::info("agent", "task {} is cancelled: {}", cancel->ref.task, cancel->reason);
+      forget_arrival(cancel->ref.task);
       dispatch(cancel->ref.task, event::Cancelled{});
     }
   } else if (kind == "hello") {
@@ -155,7 +156,7 @@ void Agent::on_task(const wire::Task& task) {
   auto base = finished ? storage_.has_model(task.base) : finished;
   auto delta_base = base ? storage_.has_model(task.base_blob_base) : base;
   if (!delta_base) {
-    storage_failed(delta_base.error(), [this, task] { on_task(task); });
+    arrival_failed(delta_base.error(), task);
     return;
   }
   if (*finished) {
@@ -169,6 +170,10 @@ void Agent::on_task(const wire::Task& task) {
   if (admission.refusal.empty()) {
     admission.refusal = problem_with(task);
   }
+  if (admission.refusal.empty() && find(id) == nullptr && !has_room_for(task)) {
+    return;  // taken when there is room
+  }
+  waiting_for_room_.erase(id);
   if (!admission.refusal.empty()) {
     log::warn("agent", "task {} is declined: {}", id, admission.refusal);
   } else {

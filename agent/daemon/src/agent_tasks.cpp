@@ -15,12 +15,18 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr seconds storage_pause{5};
 constexpr seconds attempt_pause{2};
 constexpr seconds tidy_delay{2};
 
 bool is_over(Phase phase) {
   return phase == Phase::absent || phase == Phase::finished;
+}
+
+// Said again by the coordinator, the link or the trainer, if need be.
+bool comes_again(const Event& event) {
+  return std::holds_alternative<event::Granted>(event) || std::holds_alternative<event::Receipted>(event) ||
+         std::holds_alternative<event::Cancelled>(event) || std::holds_alternative<event::Connected>(event) ||
+         std::holds_alternative<event::Checkpointed>(event);
 }
 
 bool has_new_result(Phase before, Phase after) {
@@ -64,15 +70,15 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
         has_new_result(before, step.next.phase) ? store::Durability::full : store::Durability::normal;
     auto saved = storage_.transaction([&] { return persist(entry->state, step, with); }, durability);
     if (!saved) {
-      std::function<void()> again = [this, id, event, with] { dispatch(id, event, with); };
       if (const auto* arrived = std::get_if<event::Arrived>(&event)) {
-        again = [this, task = arrived->task] { on_task(task); };  // looks again at what is held by then
+        arrival_failed(saved.error(), arrived->task);
+      } else {
+        storage_failed(saved.error(), comes_again(event) ? Postponed::Kind::repeatable : Postponed::Kind::own,
+                       [this, id, event, with] { dispatch(id, event, with); });
       }
-      storage_failed(saved.error(), std::move(again));
       remove_ended();
       return;
     }
-    storage_trouble_ = false;
     if (step.next.phase != entry->state.phase) {
       log::debug("agent", "task {}: {} -> {}", id, to_string(entry->state.phase), to_string(step.next.phase));
     }
@@ -136,8 +142,8 @@ void Agent::later(const TaskId& id, Event event) {
 }
 
 void Agent::tidy_storage() {
-  if (auto done = storage_.tidy(); !done && !storage_broken(done.error())) {
-    log::debug("storage", "{}", done.error().what);  // what is left over only waits until the next time
+  if (auto done = storage_.tidy(); !done) {
+    storage_failed(done.error(), Postponed::Kind::own, {});  // what is left over only waits until the next time
   }
 }
 
@@ -180,32 +186,6 @@ void Agent::tidy() {
     storage_.release_memory();
     give_back_memory();
   }
-}
-
-// A full disk or a busy file passes; a damaged database does not: the next start sets it aside.
-bool Agent::storage_broken(const Error& error) {
-  if (error.kind != ErrorKind::corrupt && error.kind != ErrorKind::bug) {
-    return false;
-  }
-  log::error("storage", "the database cannot be used any more: {}", error.what);
-  failure_ = error;
-  stop();
-  return true;
-}
-
-void Agent::storage_failed(const Error& error, std::function<void()> again) {
-  if (storage_broken(error)) {
-    return;
-  }
-  if (!std::exchange(storage_trouble_, true)) {
-    log::error("storage", "a step cannot be recorded: {}; trying again every {} s", error.what, storage_pause.count());
-  }
-  auto timer = std::make_shared<boost::asio::steady_timer>(loop_, storage_pause);
-  timer->async_wait([this, timer, again = std::move(again)](boost::system::error_code cancelled) {
-    if (!cancelled && !stopping_) {
-      again();
-    }
-  });
 }
 
 void Agent::carry_out(const EntryPtr& entry, const Action& action) {
@@ -318,7 +298,7 @@ void Agent::schedule() {
   watch_conditions();
   const bool occupied =
       trainer_.busy() || freeing_trainer_ || checking_base_ || has_task_in({Phase::running, Phase::encoding});
-  if (occupied || !governor_.verdict().run()) {
+  if (occupied || !governor_.verdict().run() || health_.find(storage_condition) != nullptr) {
     return;
   }
   std::optional<std::chrono::steady_clock::time_point> earliest;

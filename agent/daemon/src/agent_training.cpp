@@ -155,16 +155,27 @@ void Agent::checkpointed(const TaskId& id, const std::shared_ptr<Work>& work, co
   if (!stopping_ && steady_clock::now() - work->last_on_disk < config_.checkpoint_to_disk) {
     return;
   }
+  log::debug("agent", "task {}: a checkpoint after {} of {} batches", id, note.done, note.total);
+  keep_checkpoint(id, work);
+}
+
+// The newest one in memory, on the disk too.
+void Agent::keep_checkpoint(const TaskId& id, const std::shared_ptr<Work>& work) {
+  if (work->abandoned || !work->resume || !find(id)) {
+    return;
+  }
+  const trainer::Place place = *work->resume;
   const Storage::PartSource source = [&](std::uint64_t offset, std::span<std::byte> into) {
-    return read_at(work->checkpoint->get(), note.place.offset + offset, into);
+    return read_at(work->checkpoint->get(), place.offset + offset, into);
   };
-  auto kept = storage_.transaction([&] { return storage_.put_checkpoint(id, note.place.bytes, source); });
+  auto kept = storage_.transaction([&] { return storage_.put_checkpoint(id, place.bytes, source); });
   if (kept) {
     work->last_on_disk = steady_clock::now();
-    log::debug("agent", "task {}: a checkpoint after {} of {} batches is on the disk", id, note.done, note.total);
+    log::debug("agent", "task {}: a checkpoint is on the disk", id);
     tidy_soon();
-  } else if (!storage_broken(kept.error())) {
-    log::warn("agent", "task {}: a checkpoint is not kept: {}", id, kept.error().what);
+  } else {
+    log::warn("agent", "task {}: a checkpoint is not on the disk: {}", id, kept.error().what);
+    storage_failed(kept.error(), Postponed::Kind::repeatable, [this, id, work] { keep_checkpoint(id, work); });
   }
 }
 

@@ -29,7 +29,7 @@ void Agent::begin_fetch(Entry& entry) {
       load_delta_base(entry);
     }
   } else {
-    storage_failed(chunks.error(), [this, id = entry.id()] { dispatch(id, event::Connected{}); });
+    storage_failed(chunks.error(), Postponed::Kind::own, [this, id = entry.id()] { dispatch(id, event::Connected{}); });
   }
 }
 
@@ -136,9 +136,9 @@ void Agent::keep_model(const TaskState& of, const SharedFd& model) {
       store::Durability::normal);
   if (kept) {
     tidy_soon();
-  } else if (!storage_broken(kept.error())) {
-    log::warn("agent", "model {} is not kept: {}; the next one has to be fetched whole", of.task.base.short_hex(),
-              kept.error().what);
+  } else {
+    log::warn("agent", "model {} is not kept yet: {}", of.task.base.short_hex(), kept.error().what);
+    storage_failed(kept.error(), Postponed::Kind::own, [this, of, model] { keep_model(of, model); });
   }
 }
 

@@ -3,7 +3,9 @@
 #include "flops/agent_daemon/daemon.hpp"
 #include "flops/agent_storage/storage.hpp"
 #include "flops/core/clock.hpp"
+#include "flops/core/file.hpp"
 #include "flops/core/version.hpp"
+#include "flops/health/storage_check.hpp"
 #include "time_seen.hpp"
 
 namespace flops::agent {
@@ -22,6 +24,18 @@ void add_clock(Text out, const Config& config, std::int64_t now, std::int64_t ne
   }
   if (const auto finding = check_clock(*identity, now, newest_seen); finding.clock_is_wrong()) {
     fmt::format_to(out, "health       clock: {}\n", finding.text);
+  }
+}
+
+// What can be seen without writing.
+void add_space(Text out, const Config& config) {
+  const std::string folder = config.state_folder.string();
+  const auto space = disk_space(config.state_folder);
+  if (space && space->read_only) {
+    fmt::format_to(out, "health       storage: {} is on a file system that is mounted read-only\n", folder);
+  } else if (space && space->free < health::room_margin) {
+    fmt::format_to(out, "health       storage: {}\n",
+                   health::lack_of_room(health::room_margin, space->free, "anything", folder));
   }
 }
 
@@ -92,6 +106,7 @@ Result<std::string> status_text(const Config& config) {
   fmt::format_to(out, "device       {}\nagent        {}\nstate        {}\n", config.device, version,
                  config.state_folder.string());
   add_identity(out, config, now / 1000);
+  add_space(out, config);
   std::error_code error;
   if (!std::filesystem::exists(config.state_folder / "agent.db", error)) {
     add_clock(out, config, now / 1000, 0);
@@ -99,8 +114,14 @@ Result<std::string> status_text(const Config& config) {
     return text;
   }
   auto storage = Storage::open(config.state_folder, Damaged::refuse, now);
-  if (!storage) {
+  if (!storage && (storage.error().kind == ErrorKind::corrupt || storage.error().kind == ErrorKind::permanent)) {
     return fail(storage.error());
+  }
+  if (!storage) {  // the disk's fault: what is known is better than nothing
+    add_clock(out, config, now / 1000, 0);
+    fmt::format_to(out, "health       storage: {}\n",
+                   health::storage_trouble(storage.error(), config.state_folder.string()));
+    return text;
   }
   add_clock(out, config, now / 1000, stored_time_seen(*storage));
   if (auto added = add_database(out, *storage); !added) {

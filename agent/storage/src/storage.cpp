@@ -294,4 +294,13 @@ Result<std::optional<std::string>> Storage::meta(std::string_view key) {
   return states_.text("SELECT value FROM meta WHERE key = ?", {key});
 }
 
+Result<std::uint64_t> Storage::reusable_bytes() {
+  auto pages = contents_.integer("PRAGMA freelist_count");
+  auto bytes = pages ? contents_.integer("PRAGMA page_size") : pages;
+  if (!bytes) {
+    return fail(bytes.error());
+  }
+  return static_cast<std::uint64_t>(pages->value_or(0)) * static_cast<std::uint64_t>(bytes->value_or(0));
+}
+
 }  // namespace flops::agent

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "flops/core/fd.hpp"
@@ -73,6 +74,14 @@ Result<> make_folder(const std::filesystem::path& folder, unsigned mode) {
     return fail(errno_error(errno, fmt::format("creating folder {}", folder.string())));
   }
   return {};
+}
+
+Result<DiskSpace> disk_space(const std::filesystem::path& folder) {
+  struct statvfs info{};
+  if (::statvfs(folder.c_str(), &info) != 0) {
+    return fail(errno_error(errno, fmt::format("looking for free space at {}", folder.string())));
+  }
+  return DiskSpace{std::uint64_t{info.f_bavail} * info.f_frsize, (info.f_flag & ST_RDONLY) != 0};
 }
 
 }  // namespace flops

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
 
 namespace flops::store {
 namespace {
@@ -61,7 +62,10 @@ int bind_value(sqlite3_stmt* statement, int index, const Value& value) {
 Error sql_error(sqlite3* db, int code, std::string_view doing) {
   const int system_errno = db != nullptr ? sqlite3_system_errno(db) : 0;
   const char* words = db != nullptr && sqlite3_errcode(db) != SQLITE_OK ? sqlite3_errmsg(db) : sqlite3_errstr(code);
-  return {kind_of(code, system_errno), fmt::format("{}: {} (SQLite {})", doing, words, code)};
+  const int primary = code & 0xff;
+  const bool of_system = system_errno != 0 && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN);
+  return {kind_of(code, system_errno), fmt::format("{}: {} (SQLite {}{}{})", doing, words, code, of_system ? ", " : "",
+                                                   of_system ? std::generic_category().message(system_errno) : "")};
 }
 
 Database::State::~State() {

@@ -39,3 +39,15 @@ TEST_CASE("file: folders are made with their parents") {
   REQUIRE(replace_file(folder / "f", "x").has_value());
   CHECK_FALSE(make_folder(folder / "f" / "b").has_value());
 }
+
+TEST_CASE("file: the space of a disk is known, and of no folder it is an error") {
+  const test::TemporaryFolder folder;
+  const auto space = disk_space(folder.path());
+  REQUIRE(space.has_value());
+  CHECK(space->free > 0);
+  CHECK_FALSE(space->read_only);
+  CHECK_FALSE(disk_space(folder / "missing").has_value());
+  const auto proc = disk_space("/proc");
+  REQUIRE(proc.has_value());
+  CHECK(proc->free == 0);
+}

@@ -131,6 +131,9 @@ class Storage {
   [[nodiscard]] Result<> put_meta(std::string_view key, std::string_view value);
   [[nodiscard]] Result<std::optional<std::string>> meta(std::string_view key);
 
+  // Bytes of the files that are free for new content, beside what the disk has.
+  [[nodiscard]] Result<std::uint64_t> reusable_bytes();
+
   [[nodiscard]] store::Database& states() { return states_; }
   [[nodiscard]] store::Database& contents() { return contents_; }
   void release_memory();

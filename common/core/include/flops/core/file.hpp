@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -19,5 +20,11 @@ namespace flops {
 
 // Like mkdir -p; new folders get `mode`.
 [[nodiscard]] Result<> make_folder(const std::filesystem::path& folder, unsigned mode = 0755);
+
+struct DiskSpace {
+  std::uint64_t free = 0;  // bytes, for this user
+  bool read_only = false;  // the file system is mounted so
+};
+[[nodiscard]] Result<DiskSpace> disk_space(const std::filesystem::path& folder);
 
 }  // namespace flops
