@@ -72,6 +72,8 @@ void add_fleet_commands(CLI::App& app, Line& line) {
   create->add_option("--note", line.token.note, "What it is for");
   add_command(*token, line, "list", "List tokens", [&line] { return list_tokens(line.context); });
 
+  add_command(app, line, "status", "Show the coordinator and what is wrong with it",
+              [&line] { return show_status(line.context); });
   CLI::App* device = add_group(app, "device", "Devices of the fleet");
   add_command(*device, line, "list", "List devices", [&line] { return list_devices(line.context); });
   add_command(*device, line, "show", "Show one device", [&line] { return show_device(line.context, line.id); })

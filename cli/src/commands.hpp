@@ -31,6 +31,8 @@ struct TokenOptions {
 [[nodiscard]] Outcome<> create_token(const Context& context, const TokenOptions& options);
 [[nodiscard]] Outcome<> list_tokens(const Context& context);
 
+[[nodiscard]] Outcome<> show_status(const Context& context);
+
 [[nodiscard]] Outcome<> list_devices(const Context& context);
 [[nodiscard]] Outcome<> show_device(const Context& context, const std::string& id);
 

@@ -75,6 +75,10 @@ Outcome<> list_tokens(const Context& context) {
   return show_answer(context, "/v1/tokens", report::tokens_table);
 }
 
+Outcome<> show_status(const Context& context) {
+  return show_answer(context, "/v1/status", report::status_details);
+}
+
 Outcome<> list_devices(const Context& context) {
   return show_answer(context, "/v1/devices", report::devices_table);
 }

@@ -72,6 +72,26 @@ std::string activity(const json::value& device) {
   return text(device, "activity") + (paused && !paused->empty() ? " (paused)" : "");
 }
 
+// The names of what is wrong, for tables.
+std::string health(const json::value& object) {
+  std::vector<std::string> names;
+  for (const json::value& condition : array_field(object, "health")) {
+    names.push_back(text(condition, "name"));
+  }
+  return field(object, "health") == nullptr ? "-" : names.empty() ? "ok" : fmt::format("{}", fmt::join(names, ","));
+}
+
+using Lines = std::vector<std::pair<std::string, std::string>>;
+
+void add_health(Lines& lines, const json::value& object) {
+  for (const json::value& condition : array_field(object, "health")) {
+    lines.emplace_back("health: " + printable(text(condition, "name")), text(condition, "text"));
+  }
+  if (array_field(object, "health").empty()) {
+    lines.emplace_back("health", health(object));
+  }
+}
+
 }  // namespace
 
 std::optional<std::string> text_field(const json::value& object, std::string_view name) {
@@ -113,27 +133,40 @@ std::string tokens_table(const json::value& answer) {
 }
 
 std::string devices_table(const json::value& answer) {
-  Table table({{"DEVICE"}, {"STATE"}, {"ONLINE"}, {"ACTIVITY"}, {"DATA"}, {"ARCH"}, {"VERSION"}, {"LAST SEEN"}});
+  Table table(
+      {{"DEVICE"}, {"STATE"}, {"ONLINE"}, {"HEALTH"}, {"ACTIVITY"}, {"DATA"}, {"ARCH"}, {"VERSION"}, {"LAST SEEN"}});
   for (const json::value& device : array_field(answer, "devices")) {
-    table.add({text(device, "id"), text(device, "state"), online(device), activity(device), data_tags(device),
-               text(device, "architecture"), text(device, "agent_version"), time(device, "last_seen")});
+    table.add({text(device, "id"), text(device, "state"), online(device), health(device), activity(device),
+               data_tags(device), text(device, "architecture"), text(device, "agent_version"),
+               time(device, "last_seen")});
   }
   return table.text();
 }
 
+std::string status_details(const json::value& status) {
+  Lines lines{{"version", text(status, "version")},
+              {"role", text(status, "role")},
+              {"up for", integer(status, "uptime_seconds") + " s"},
+              {"active runs", integer(status, "runs_active")},
+              {"devices online", integer(status, "devices_online")}};
+  add_health(lines, status);
+  return details(lines);
+}
+
 std::string device_details(const json::value& device) {
-  std::vector<std::pair<std::string, std::string>> lines{{"device", text(device, "id")},
-                                                         {"state", text(device, "state")},
-                                                         {"online", online(device)},
-                                                         {"last seen", time(device, "last_seen")},
-                                                         {"activity", activity(device)},
-                                                         {"paused", text(device, "paused")},
-                                                         {"task", text(device, "task")},
-                                                         {"agent version", text(device, "agent_version")},
-                                                         {"architecture", text(device, "architecture")},
-                                                         {"cores", integer(device, "cores")},
-                                                         {"memory", bytes(device, "memory_bytes")},
-                                                         {"certificate until", time(device, "certificate_not_after")}};
+  Lines lines{{"device", text(device, "id")},
+              {"state", text(device, "state")},
+              {"online", online(device)},
+              {"last seen", time(device, "last_seen")},
+              {"activity", activity(device)},
+              {"paused", text(device, "paused")},
+              {"task", text(device, "task")},
+              {"agent version", text(device, "agent_version")},
+              {"architecture", text(device, "architecture")},
+              {"cores", integer(device, "cores")},
+              {"memory", bytes(device, "memory_bytes")},
+              {"certificate until", time(device, "certificate_not_after")}};
+  add_health(lines, device);
   for (const json::value& dataset : array_field(device, "datasets")) {
     lines.emplace_back("data " + printable(text(dataset, "tag")),
                        integer(dataset, "train_samples") + " train, " + integer(dataset, "test_samples") + " test");

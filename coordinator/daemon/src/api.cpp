@@ -107,6 +107,9 @@ http::Response Api::route(const http::Request& request, Role role) {
   if (!get) {
     return error_response(404, "not_found", fmt::format("there is no POST {}", path));
   }
+  if (path == "/v1/status") {
+    return json_response(200, status_json(parts_.status()));
+  }
   if (path == "/v1/devices") {
     json::array devices;
     for (const auto& [id, device] : parts_.fleet.devices()) {

@@ -31,6 +31,7 @@ class Api {
     BrokerEndpoint broker;
     aggregation::ModelFolder models;
     std::function<std::string()> not_ready;  // why, or empty
+    std::function<wire::CoordinatorStatus()> status;
   };
   explicit Api(Parts parts);
 

@@ -20,7 +20,24 @@ json::value digest_or_null(const Digest& digest) {
   return digest.empty() ? json::value(nullptr) : json::value(digest.hex());
 }
 
+json::array health_json(const std::vector<wire::Condition>& health) {
+  json::array out;
+  for (const wire::Condition& condition : health) {
+    out.emplace_back(json::object{{"name", condition.name}, {"text", condition.text}});
+  }
+  return out;
+}
+
 }  // namespace
+
+json::object status_json(const wire::CoordinatorStatus& status) {
+  return {{"version", status.version},
+          {"role", status.role},
+          {"uptime_seconds", status.uptime_seconds},
+          {"runs_active", status.runs_active},
+          {"devices_online", status.devices_online},
+          {"health", health_json(status.health)}};
+}
 
 json::object device_json(const Device& device) {
   json::object labels;
@@ -34,6 +51,7 @@ json::object device_json(const Device& device) {
                    {"activity", device.state.activity},
                    {"task", device.state.task},
                    {"paused", device.state.paused},
+                   {"health", health_json(device.state.health)},
                    {"load", device.state.load},
                    {"temperature", device.state.temperature},
                    {"battery_percent", device.state.battery_percent},

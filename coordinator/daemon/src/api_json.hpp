@@ -11,6 +11,7 @@
 
 namespace flops::coordinator {
 
+[[nodiscard]] boost::json::object status_json(const wire::CoordinatorStatus& status);
 [[nodiscard]] boost::json::object device_json(const Device& device);
 [[nodiscard]] boost::json::object round_json(const registry::RoundRow& round);
 // `rounds` gives the totals and the newest metrics.

@@ -49,7 +49,8 @@ class Running final : public Coordinator {
         link_(loop, wire::Topics(fleet)),
         publisher_(link_, downloads_),
         worker_(loop),
-        runs_({config_, clock_, registry_, fleet_, link_, updates_, downloads_, models_, publisher_, worker_},
+        health_(clock_, [this] { publish_status(!stopping_); }),
+        runs_({config_, clock_, registry_, fleet_, link_, updates_, downloads_, models_, publisher_, worker_, health_},
               [this] { runs_changed(); }),
         inbox_(link_.topics(), clock_, fleet_, runs_, [this] { presence_changed(); }),
         ticker_(loop),
@@ -70,6 +71,7 @@ class Running final : public Coordinator {
   void runs_changed();
   void presence_changed();
   void publish_status(bool online);
+  [[nodiscard]] wire::CoordinatorStatus status(bool online) const;
   [[nodiscard]] std::string not_ready() const;
 
   boost::asio::any_io_executor loop_;
@@ -85,6 +87,8 @@ class Running final : public Coordinator {
   Link link_;
   Publisher publisher_;
   Worker worker_;
+  HealthBoard health_;
+  bool stopping_ = false;
   RunController runs_;
   Inbox inbox_;
   boost::asio::steady_timer ticker_;
@@ -197,8 +201,9 @@ Result<> Running::begin_api() {
   if (!port) {
     return fail(port.error(), "choosing the API's port");
   }
-  api_ = std::make_unique<Api>(Api::Parts{loop_, config_, clock_, registry_, fleet_, runs_, credentials_,
-                                          broker_endpoint_, models_, [this] { return not_ready(); }});
+  api_ =
+      std::make_unique<Api>(Api::Parts{loop_, config_, clock_, registry_, fleet_, runs_, credentials_, broker_endpoint_,
+                                       models_, [this] { return not_ready(); }, [this] { return status(true); }});
   http::ServerOptions options;
   options.address = config_.api.address;
   options.port = *port;
@@ -299,13 +304,18 @@ void Running::publish_status(bool online) {
     return;
   }
   status_published_ = clock_.steady();
+  link_.publish(link_.topics().status(), wire::encode(status(online)), {.qos = 1, .retain = true});
+}
+
+wire::CoordinatorStatus Running::status(bool online) const {
   wire::CoordinatorStatus status;
   status.online = online;
   status.version = version;
-  status.uptime_seconds = std::chrono::duration_cast<std::chrono::seconds>(status_published_ - started_).count();
+  status.uptime_seconds = std::chrono::duration_cast<std::chrono::seconds>(clock_.steady() - started_).count();
   status.runs_active = runs_.active_runs();
   status.devices_online = fleet_.online();
-  link_.publish(link_.topics().status(), wire::encode(status), {.qos = 1, .retain = true});
+  status.health = health_.shown();
+  return status;
 }
 
 std::string Running::not_ready() const {
@@ -316,6 +326,7 @@ std::string Running::not_ready() const {
 }
 
 void Running::stop(std::function<void()> done) {
+  stopping_ = true;
   ticker_.cancel();
   api_->stop();
   server_->stop();

@@ -10,31 +10,11 @@ using rounds::Phase;
 
 namespace {
 
-void log_failure(const Result<>& result, std::string_view doing) {
-  if (!result) {
-    log::error("runs", "{}: {}", doing, result.error().what);
-  }
-}
-
 // Why a run waits, or what went wrong in it.
 void log_reason(const rounds::RunState& before, const rounds::RunState& now) {
   if (now.reason != before.reason && !now.reason.empty() && !rounds::is_over(now.phase)) {
     log::info("runs", "{}: {}", now.id, now.reason);
   }
-}
-
-// The devices whose rows have changed, if none is gone.
-std::optional<std::vector<DeviceId>> changed_rows(const rounds::RunState& before, const rounds::RunState& now) {
-  std::vector<DeviceId> changed;
-  std::size_t same = 0;
-  for (const auto& [device, participant] : now.participants) {
-    const auto found = before.participants.find(device);
-    if (found == before.participants.end() || found->second != participant) {
-      changed.push_back(device);
-    }
-    same += found != before.participants.end() ? 1U : 0U;
-  }
-  return same == before.participants.size() ? std::optional(changed) : std::nullopt;
 }
 
 }  // namespace
@@ -75,7 +55,6 @@ void RunController::activate_next() {
     return;
   }
   active_ = std::make_unique<Active>();
-  unsaved_ = false;
   active_->state = std::move((*row)->state);
   active_->state.available = parts_.fleet.available(active_->state.spec.data);
   if (!(*row)->layout.empty()) {
@@ -106,7 +85,8 @@ Result<RunId> RunController::start(const rounds::RunSpec& spec) {
 Result<> RunController::stop(const RunId& run) {
   if (active_ && active_->state.id == run) {
     feed(rounds::StopRequested{});
-    return {};
+    return records_.settled() ? Result<>()
+                              : fail(ErrorKind::transient, "the stop is not recorded yet: the storage is in trouble");
   }
   auto row = parts_.registry.run(run);
   if (!row) {
@@ -137,6 +117,11 @@ void RunController::feed(const rounds::Event& event) {
   if (std::holds_alternative<rounds::Aggregated>(event)) {
     round_closed(before.round, actions);
   }
+  if (!records_.settled()) {
+    held_.insert(held_.end(), actions.begin(), actions.end());
+    changed_();
+    return;
+  }
   perform(actions);
   if (active_ && (before.phase != active_->state.phase || before.round != active_->state.round)) {
     publish_status();
@@ -144,28 +129,14 @@ void RunController::feed(const rounds::Event& event) {
   changed_();
 }
 
-// Durable before anything is done about it. Only what changed is written: with many devices most events concern one.
-void RunController::save(const rounds::RunState& before) {
-  const rounds::RunState& now = active_->state;
-  const auto rows = changed_rows(before, now);
-  const bool same_run = before.round == now.round && before.phase == now.phase && before.wanted == now.wanted &&
-                        before.failed_initialisations == now.failed_initialisations;
-  if (same_run && rows && rows->size() == 1 && !unsaved_) {
-    const auto saved = parts_.registry.save_participant(now, rows->front());
-    log_failure(saved, "recording a device's answer");
-    unsaved_ = !saved;
-  } else if (!same_run || !rows || !rows->empty() || before.reason != now.reason) {
-    const auto saved = parts_.registry.save_run(now);
-    log_failure(saved, "recording the run");
-    unsaved_ = !saved;
-  }
-}
-
 void RunController::round_closed(std::int64_t round, const std::vector<rounds::Action>& actions) {
   const auto dropped = std::ranges::count_if(
       actions, [](const rounds::Action& action) { return std::holds_alternative<rounds::CancelTask>(action); });
   if (dropped > 0) {
-    log_failure(parts_.registry.count_dropped(active_->state.id, round, dropped), "recording the round");
+    record(fmt::format("dropped {} {}", active_->state.id, round), "recording the round",
+           [&registry = parts_.registry, run = active_->state.id, round, dropped] {
+             return registry.count_dropped(run, round, dropped);
+           });
   }
   drop_old_versions();
 }
@@ -245,9 +216,9 @@ void RunController::perform(const rounds::OpenRound& action) {
 
 void RunController::perform(const rounds::CloseRound& action) {
   Active& run = *active_;
-  log_failure(parts_.registry.set_round_state(run.state.id, action.round, "aggregating"), "recording the round");
+  record_round(action.round, "aggregating");
   if (action.round > 1) {
-    log_failure(parts_.registry.set_round_state(run.state.id, action.round - 1, "done"), "recording the round");
+    record_round(action.round - 1, "done");
   }
   struct Closed {
     aggregation::NewModel model;
@@ -257,7 +228,7 @@ void RunController::perform(const rounds::CloseRound& action) {
       [models = parts_.models, sum = run.sum, base = run.state.model,
        &downloads = parts_.downloads]() -> Result<Closed> {
         if (!*sum) {
-          return fail(ErrorKind::transient, "the round has no sum");
+          return fail(ErrorKind::cancelled, "the round has no sum");
         }
         auto model = (*sum)->close(models);
         log::debug("runs", "the mean is stored");
@@ -293,7 +264,7 @@ void RunController::perform(const rounds::CloseRound& action) {
 }
 
 void RunController::perform(const rounds::EvaluationClosed& action) {
-  log_failure(parts_.registry.set_round_state(active_->state.id, action.round, "done"), "recording the round");
+  record_round(action.round, "done");
 }
 
 void RunController::perform(const rounds::RunOver&) {
@@ -301,7 +272,7 @@ void RunController::perform(const rounds::RunOver&) {
   log::info("runs", "{} is {}{}{}", run.state.id, rounds::to_string(run.state.phase),
             run.state.reason.empty() ? "" : ": ", run.state.reason);
   if (run.state.round > 0) {
-    log_failure(parts_.registry.set_round_state(run.state.id, run.state.round, "done"), "recording the round");
+    record_round(run.state.round, "done");
   }
   publish_status();
   discard_uploads();
@@ -309,6 +280,7 @@ void RunController::perform(const rounds::RunOver&) {
   sweep_due_ = true;
   ++generation_;
   take_up_at_.reset();
+  held_.clear();
   active_.reset();
   activate_next();
 }
@@ -330,9 +302,12 @@ void RunController::fleet_changed() {
 }
 
 void RunController::tick() {
-  log_failure(sync(), "syncing the steps of the last second");
+  if (auto synced = parts_.registry.sync(); !synced && is_storage_trouble(synced.error())) {
+    storage_in_trouble(synced.error().within("syncing the steps of the last second"));
+  }
+  look_at_storage();
   sweep_updates();
-  if (!active_) {
+  if (!active_ || !records_.settled()) {
     return;
   }
   take_up_again();

@@ -16,8 +16,10 @@
 #include "flops/registry/registry.hpp"
 #include "flops/rounds/run_machine.hpp"
 #include "flops/transfer/grants.hpp"
+#include "health_board.hpp"
 #include "link.hpp"
 #include "publisher.hpp"
+#include "records.hpp"
 #include "worker.hpp"
 
 namespace flops::coordinator {
@@ -39,6 +41,7 @@ class RunController {
     aggregation::ModelFolder models;
     Publisher& publisher;
     Worker& worker;
+    HealthBoard& health;
   };
   RunController(Parts parts, std::function<void()> changed);
 
@@ -46,6 +49,7 @@ class RunController {
   [[nodiscard]] Result<> resume();
 
   [[nodiscard]] Result<RunId> start(const rounds::RunSpec& spec);
+  // An error of the storage's: the run stops once that can be recorded.
   [[nodiscard]] Result<> stop(const RunId& run);
   [[nodiscard]] std::int64_t active_runs() const { return active_ ? 1 : 0; }
 
@@ -99,8 +103,6 @@ class RunController {
 
   void activate_next();
   void feed(const rounds::Event& event);
-  void save(const rounds::RunState& before);
-  [[nodiscard]] Result<> sync();
   void perform(const std::vector<rounds::Action>& actions);
   void perform(const rounds::SendTask& action);
   void perform(const rounds::CancelTask& action);
@@ -149,14 +151,25 @@ class RunController {
   void take_up_again();
   void publish_status();
 
+  // Recording, also when the storage is in trouble (recording.cpp).
+  void save(const rounds::RunState& before);
+  void record(std::string key, std::string_view doing, Records::Step step);
+  void record_round(std::int64_t round, std::string_view state);
+  void storage_in_trouble(const Error& error);
+  void look_at_storage();
+  [[nodiscard]] Result<> probe_storage();
+  void perform_held();
+
   Parts parts_;
   std::function<void()> changed_;
   std::unique_ptr<Active> active_;
   std::uint64_t generation_ = 0;  // of the active run and its sum: late answers of the worker are recognised
   std::uint64_t uploads_begun_ = 0;
   bool sweep_due_ = true;
-  bool unsaved_ = false;                  // the active run's state could not be recorded
   std::optional<SteadyTime> take_up_at_;  // the active run's round, after trouble of the coordinator's own
+  Records records_;
+  std::vector<rounds::Action> held_;  // of the active run, until its state is recorded
+  std::optional<SteadyTime> storage_probe_at_;
   transfer::Grants grants_;
   RefusalCounts refusals_;
   std::pair<DeviceId, Digest> last_late_chunk_;

@@ -40,7 +40,7 @@ void RunController::ingest(const TaskId& task) {
        update = aggregation::StoredUpdate{parts_.updates.path_of(result.update.sha256), result.update.size,
                                           result.base}]() -> Result<> {
         if (!*sum) {
-          return fail(ErrorKind::transient, "the round has no sum");
+          return fail(ErrorKind::cancelled, "the round has no sum");
         }
         return (*sum)->add(update, weight);
       },
@@ -59,7 +59,12 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
   if (!outcome) {
     const ErrorKind kind = outcome.error().kind;
     if (kind != ErrorKind::permanent && kind != ErrorKind::corrupt) {
-      log::error("updates", "update of {}: {}", upload.device, outcome.error().what);
+      if (kind != ErrorKind::cancelled) {  // the round has no sum while it is in trouble, which was said
+        log::error("updates", "update of {}: {}", upload.device, outcome.error().what);
+      }
+      if (is_storage_trouble(outcome.error())) {
+        storage_in_trouble(outcome.error());
+      }
       if (kind == ErrorKind::bug) {
         sum_again();
       }
@@ -125,6 +130,9 @@ void RunController::round_in_trouble(const Error& error, std::string_view doing)
     feed(rounds::AggregationFailed{error.what});
     return;
   }
+  if (is_storage_trouble(error)) {
+    storage_in_trouble(error.within(doing));
+  }
   ++generation_;
   active_->sum = std::make_shared<std::unique_ptr<aggregation::RoundSum>>();
   take_up_at_ = parts_.clock.steady() + pause;
@@ -137,19 +145,6 @@ void RunController::take_up_again() {
     log::info("runs", "{} round {} is taken up again", active_->state.id, active_->state.round);
     perform(rounds::on_restart(active_->state, now));
   }
-}
-
-// Returns when the run is recorded as it is and everything recorded is on the disk. A step that could not be recorded
-// (a full disk) is made up for here: what follows it relies on it.
-Result<> RunController::sync() {
-  if (unsaved_ && active_) {
-    if (auto saved = parts_.registry.save_run(active_->state); !saved) {
-      return saved;
-    }
-    log::info("runs", "{}: its state is recorded again", active_->state.id);
-    unsaved_ = false;
-  }
-  return parts_.registry.sync();
 }
 
 // From the stored updates, because the sum cannot be trusted any more.
@@ -174,7 +169,7 @@ void RunController::ingest_waiting() {
 // Removes stored updates that nothing needs any more: of closed rounds, refused ones, what a crash left. Their order
 // with what replaced them on the disk is kept by syncing that first.
 void RunController::sweep_updates() {
-  if (!sweep_due_ || !sync()) {
+  if (!sweep_due_ || !parts_.registry.sync()) {
     return;
   }
   std::set<Digest> needed;
@@ -222,18 +217,22 @@ void RunController::initial_stored(const TaskId& task, const tensor::Layout& lay
   const Upload upload = std::move(active_->uploads.at(task));
   active_->uploads.erase(task);
   sweep_due_ = true;
+  if (!stored && is_storage_trouble(stored.error()) && stored.error().kind != ErrorKind::corrupt) {
+    storage_in_trouble(stored.error().within("storing the initial model"));
+    return;  // its device offers it again
+  }
   if (!stored) {
     reject(upload.device, upload.result, stored.error().what);
     return;
   }
   auto recorded = parts_.registry.set_run_layout(active_->state.id, layout.canonical(), layout.parameters());
   if (!recorded) {
-    log::error("updates", "recording the layout: {}", recorded.error().what);
+    storage_in_trouble(recorded.error().within("recording the layout"));
     return;
   }
   active_->layout = layout;
   if (auto added = new_model(0, *stored, layout); !added) {
-    log::error("updates", "recording the initial model: {}", added.error().what);
+    storage_in_trouble(added.error().within("recording the initial model"));
     return;  // its device offers it again
   }
   feed(rounds::Initialised{upload.device, task, stored->digest});

@@ -215,15 +215,15 @@ void RunController::on_metrics(const DeviceId& device, const wire::Metrics& metr
   if (round < 1) {
     return;
   }
-  if (auto saved = parts_.registry.save_metrics(run.state.id, round, device, metrics); !saved) {
-    log::error("runs", "recording metrics: {}", saved.error().what);
-    return;
-  }
+  record(fmt::format("metrics {} {} {}", run.state.id, round, device), "recording metrics",
+         [&registry = parts_.registry, id = run.state.id, round, device, metrics] {
+           return registry.save_metrics(id, round, device, metrics);
+         });
   run.evaluated.insert(device);
   const auto asked = std::ranges::count_if(
       run.state.participants, [&](const auto& entry) { return rounds::staleness(run.state, entry.second) == 0; });
   if (training && std::cmp_greater_equal(run.evaluated.size(), asked)) {
-    (void)parts_.registry.set_round_state(run.state.id, round, "done");
+    record_round(round, "done");
     publish_status();
   }
   changed_();

@@ -16,7 +16,7 @@ using wire::TaskKind;
 // The device lets go of everything: so what the receipt says is on the disk first. Without it the device offers again.
 void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob, ReceiptStatus status,
                             std::string_view reason) {
-  if (auto durable = sync(); !durable) {
+  if (auto durable = parts_.registry.sync(); !durable) {
     log::error("updates", "syncing what a receipt for {} says: {}", device, durable.error().what);
     return;
   }
@@ -160,7 +160,7 @@ void RunController::begin_upload(const DeviceId& device, const wire::ResultMessa
   }
   auto staging = parts_.updates.stage(result.update.sha256, result.update.size);
   if (!staging) {
-    log::error("updates", "no room for the update of {}: {}", device, staging.error().what);
+    storage_in_trouble(staging.error().within(fmt::format("no room for the update of {}", device)));
     return;  // it will be offered again
   }
   run.uploads.emplace(task, Upload{device, result, ++uploads_begun_, Upload::Stage::receiving, *std::move(staging),
@@ -222,7 +222,7 @@ void RunController::on_chunk(const DeviceId& device, const Digest& blob, std::ui
     if (written.error().kind == ErrorKind::permanent) {
       refuse(device, "blob", "field", written.error().what);
     } else {
-      log::error("updates", "storing a chunk of {}: {}", device, written.error().what);
+      storage_in_trouble(written.error().within(fmt::format("storing a chunk of {}", device)));
       // Begun anew when it is offered again: the chunk counts as arrived, and would never be asked for.
       grants_.remove(task);
       parts_.updates.discard(*std::move(upload->staging));

@@ -32,7 +32,7 @@ TEST_CASE("enrolment: only a good token makes a device, and its name stays its o
   CHECK(coordinator.json("GET", "/v1/devices").at("devices").as_array().size() == 1);
 }
 
-TEST_CASE("devices: the API shows why a device does not train") {
+TEST_CASE("devices: the API shows why a device does not train, and what is wrong with it") {
   boost::asio::io_context loop;
   CoordinatorProcess coordinator(loop);
   Device a(coordinator, "a");
@@ -42,9 +42,14 @@ TEST_CASE("devices: the API shows why a device does not train") {
   state.session = "s";
   state.activity = "training";
   state.paused = "temperature 81 C is above 80 C";
+  state.health = {{"storage", "database or disk is full"}};
   REQUIRE(a.publish("flops/v1/test/devices/a/state", wire::encode(state)).has_value());
   CHECK(run_until(coordinator.loop(),
                   [&] { return coordinator.json("GET", "/v1/devices/a").at("paused").as_string() == state.paused; }));
+  const boost::json::value shown = coordinator.json("GET", "/v1/devices/a");
+  REQUIRE(shown.at("health").as_array().size() == 1);
+  CHECK(shown.at("health").at(0).at("name").as_string() == "storage");
+  CHECK(shown.at("health").at(0).at("text").as_string() == "database or disk is full");
 }
 
 TEST_CASE("enrolment: the broker lets a device reach its own topics and nothing else") {

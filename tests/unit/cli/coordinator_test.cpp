@@ -76,6 +76,15 @@ TEST_CASE("flopsctl: lists come as a table or as the coordinator's JSON") {
   CHECK(json::parse(as_json.out).at("devices").at(0).at("id") == "device-1");
 }
 
+TEST_CASE("flopsctl: status shows what is wrong with the coordinator") {
+  FakeCoordinator coordinator;
+  coordinator.answer("GET /v1/status", 200,
+                     R"({"version": "1", "health": [{"name": "storage", "text": "database or disk is full"}]})");
+  const Ended ended = coordinator.run({"status"});
+  CHECK(ended.status == 0);
+  CHECK(has(ended.out, "database or disk is full"));
+}
+
 TEST_CASE("flopsctl: token create asks for what was said and prints the token alone") {
   FakeCoordinator coordinator;
   coordinator.answer("POST /v1/tokens", 201,

@@ -100,7 +100,7 @@ TEST_CASE("views: a run with its rounds") {
 TEST_CASE("views: devices, tokens and models") {
   const std::string devices = devices_table(json::parse(R"({"devices": [{"id": "device-1", "state": "enrolled",
     "online": true, "datasets": [{"tag": "a"}, {"tag": "b"}], "last_seen": "2023-11-14T22:13:20Z"}]})"));
-  CHECK(has(devices, "device-1  enrolled  online  -         a,b   -     -        2023-11-14T22:13:20Z\n"));
+  CHECK(has(devices, "device-1  enrolled  online  -       -         a,b   -     -        2023-11-14T22:13:20Z\n"));
   CHECK(has(devices_table(json::parse(R"({"devices": [{"id": "device-2", "activity": "training", "paused": "why"}]})")),
             "  training (paused)  "));
   const std::string device = device_details(json::parse(R"({"id": "device-1", "online": false, "memory_bytes": 1024,
@@ -113,6 +113,17 @@ TEST_CASE("views: devices, tokens and models") {
             "temperature 81 C is above 80 C\n"));
   CHECK(has(device, "data a:             10 train, 2 test\n"));
   CHECK(has(device, "label site:         north\n"));
+  const std::string sick = R"({"id": "d", "version": "9", "health": [{"name": "storage", "text": "disk is full"},
+    {"name": "clock", "text": "\u001b[1m1970"}]})";
+  CHECK(has(devices_table(json::parse(R"({"devices": [)" + sick + "]}")), "  storage,clock  "));
+  CHECK(has(devices_table(json::parse(R"({"devices": [{"id": "d", "health": []}]})")), "  ok  "));
+  for (const std::string& shown : {device_details(json::parse(sick)), status_details(json::parse(sick))}) {
+    CHECK(has(shown, "health: storage:"));
+    CHECK(has(shown, "disk is full\n"));
+    CHECK(has(shown, "?[1m1970\n"));
+  }
+  CHECK(has(status_details(json::parse(R"({"version": "9", "uptime_seconds": 7, "health": []})")), "ok\n"));
+  CHECK(has(status_details(json::parse("{}")), "health:          -\n"));
   const std::string tokens =
       tokens_table(json::parse(R"({"tokens": [{"id": "t1", "uses_left": 3, "note": "shelf\u001b[1m"}, {"id": 17}]})"));
   CHECK(has(tokens, "\n17 "));

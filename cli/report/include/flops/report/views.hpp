@@ -22,6 +22,7 @@ namespace flops::report {
 
 [[nodiscard]] std::string tokens_table(const boost::json::value& answer);
 [[nodiscard]] std::string devices_table(const boost::json::value& answer);
+[[nodiscard]] std::string status_details(const boost::json::value& status);
 [[nodiscard]] std::string device_details(const boost::json::value& device);
 [[nodiscard]] std::string runs_table(const boost::json::value& answer);
 [[nodiscard]] std::string run_details(const boost::json::value& run);  // with its rounds
