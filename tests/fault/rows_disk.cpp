@@ -1,4 +1,8 @@
-// Disks that are full or read-only in the middle of the work.
+// Disks that are full or read-only in the middle of the work: the condition `storage` is shown, and goes.
+#include <algorithm>
+
+#include <boost/json.hpp>
+
 #include "disk.hpp"
 #include "invariants.hpp"
 #include "scenario.hpp"
@@ -22,6 +26,24 @@ std::filesystem::path folder_of(const Fleet& fleet, Owner owner) {
   return owner == Owner::agent ? fleet.state_of(device) : fleet.coordinator_state();
 }
 
+// As the coordinator's API shows it.
+bool shows_condition(const Fleet& fleet, Owner owner, std::string_view name = "storage") {
+  auto answer = fleet.ask(owner == Owner::agent ? "devices/" + Fleet::device_name(device) : "status");
+  if (!answer) {
+    return false;
+  }
+  const auto& health = answer->at("health").as_array();
+  return std::ranges::any_of(
+      health, [&](const boost::json::value& condition) { return condition.at("name").as_string() == name; });
+}
+
+Result<> end_well(Stage& stage, Fleet& fleet, Owner owner) {
+  if (auto ended = fleet.end_run(); !ended) {
+    return ended;
+  }
+  return stage.until_polled("the condition 'storage' to go", [&] { return !shows_condition(fleet, owner); });
+}
+
 // Whatever the programs give back meanwhile is taken too.
 Result<> keep_full(Stage& stage, const std::filesystem::path& folder) {
   const auto end = std::chrono::steady_clock::now() + full_for;
@@ -32,6 +54,16 @@ Result<> keep_full(Stage& stage, const std::filesystem::path& folder) {
     stage.let_pass(refill_every);
   }
   return empty_disk(folder);
+}
+
+// Until the condition is shown, and then for a while longer.
+Result<> keep_full_and_look(Stage& stage, const Fleet& fleet, Owner owner, const std::filesystem::path& folder) {
+  Result<> filled;
+  auto shown = stage.until_polled("the condition 'storage'", [&] {
+    filled = filled ? fill_disk(folder) : filled;
+    return !filled || shows_condition(fleet, owner);
+  });
+  return shown && filled ? keep_full(stage, folder) : (filled ? shown : filled);
 }
 
 Result<> play_full(Stage& stage, Fleet& fleet, Owner owner, const Moment& moment) {
@@ -51,10 +83,45 @@ Result<> play_full(Stage& stage, Fleet& fleet, Owner owner, const Moment& moment
     return seen ? filled : seen;
   }
   stage.struck("disk full");
-  if (auto kept = keep_full(stage, folder); !kept) {
+  // Elsewhere there may be nothing to write, or room for it in the files there are.
+  const bool writes = moment.words.back() == "-> running" || moment.words.back() == "offers";
+  auto kept = writes ? keep_full_and_look(stage, fleet, owner, folder) : keep_full(stage, folder);
+  if (!kept) {
     return kept;
   }
-  return fleet.end_run();
+  return end_well(stage, fleet, owner);
+}
+
+// Full before the first task comes.
+Result<> play_no_room(Stage& stage, Fleet& fleet, Owner owner, const Moment& moment) {
+  const auto folder = folder_of(fleet, owner);
+  if (auto mounted = mount_small_disk(folder, agent_megabytes); !mounted) {
+    return mounted;
+  }
+  if (auto begun = fleet.begin(); !begun) {
+    return begun;
+  }
+  if (auto filled = fill_disk(folder); !filled) {
+    return filled;
+  }
+  stage.struck("no room");
+  if (auto begun = fleet.begin_run(); !begun) {
+    return begun;
+  }
+  if (auto seen = at_moment(stage, moment, [] {}); !seen) {
+    return seen;
+  }
+  auto shown = stage.until_polled("the condition 'room'", [&] { return shows_condition(fleet, owner, "room"); });
+  if (!shown) {
+    return shown;
+  }
+  if (auto emptied = empty_disk(folder); !emptied) {
+    return emptied;
+  }
+  if (auto ended = end_well(stage, fleet, owner); !ended) {
+    return ended;
+  }
+  return stage.until_polled("the condition 'room' to go", [&] { return !shows_condition(fleet, owner, "room"); });
 }
 
 Result<> play_read_only(Stage& stage, Fleet& fleet, Owner owner, const Moment& moment) {
@@ -78,6 +145,10 @@ Result<> play_read_only(Stage& stage, Fleet& fleet, Owner owner, const Moment& m
   if (auto aborted = abort_image(stage, folder); !aborted) {
     return aborted;
   }
+  auto shown = stage.until_polled("the condition 'storage'", [&] { return shows_condition(fleet, owner); });
+  if (!shown) {
+    return shown;
+  }
   stage.let_pass(full_for / 2);
   if (auto ended = program.kill(); !ended) {
     return ended;
@@ -89,7 +160,7 @@ Result<> play_read_only(Stage& stage, Fleet& fleet, Owner owner, const Moment& m
   if (auto started = program.start(); !started) {
     return started;
   }
-  return fleet.end_run();
+  return end_well(stage, fleet, owner);
 }
 
 using Play = Result<> (*)(Stage&, Fleet&, Owner, const Moment&);
@@ -119,6 +190,8 @@ void add_disk_rows(std::vector<Scenario>& table) {
     add_row(table, "full", play_full, Owner::agent, phase, {"device-2", {".r2.", std::string("-> ") + phase}},
             in_short);
   }
+  add_row(table, "full", play_no_room, Owner::agent, "before", {"device-2", {"health: room", "no room for a task"}},
+          true);
   const std::pair<const char*, Moment> steps[] = {
       {"initialising", {"coordinator", {"task run-1.i0.", "goes to"}}},
       {"task", {"coordinator", {"task run-1.r2.", "goes to"}}},
