@@ -64,6 +64,8 @@ class PahoClient final : public Client {
   [[nodiscard]] Stats stats() const override {
     Stats stats = stats_;
     stats.mailbox_waits = mailbox_->waits();
+    stats.mailbox_peak_messages = mailbox_->peak_messages();
+    stats.mailbox_peak_bytes = mailbox_->peak_bytes();
     return stats;
   }
 

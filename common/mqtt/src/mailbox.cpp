@@ -1,5 +1,6 @@
 #include "mailbox.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include <boost/asio/post.hpp>
@@ -35,7 +36,12 @@ void Mailbox::put(Event event) {
   if (closed_) {
     return;
   }
-  bytes_ += bytes;
+  if (bytes > 0) {
+    bytes_ += bytes;
+    ++messages_;
+    peak_messages_ = std::max<std::uint64_t>(peak_messages_, messages_);
+    peak_bytes_ = std::max<std::uint64_t>(peak_bytes_, bytes_);
+  }
   entries_.push_back({std::move(event), bytes});
   if (!scheduled_) {
     scheduled_ = true;
@@ -53,6 +59,7 @@ void Mailbox::deliver_batch() {
     Entry entry = std::move(entries_.front());
     entries_.pop_front();
     bytes_ -= entry.bytes;
+    messages_ -= entry.bytes > 0 ? 1U : 0U;
     lock.unlock();
     room_.notify_all();
     deliver_(std::move(entry.event));
@@ -72,6 +79,7 @@ void Mailbox::close() {
     closed_ = true;
     dropped.swap(entries_);
     bytes_ = 0;
+    messages_ = 0;
   }
   room_.notify_all();
 }

@@ -28,6 +28,10 @@ class Mailbox : public std::enable_shared_from_this<Mailbox> {
   // The loop's thread: nothing is delivered any more, nobody waits any more.
   void close();
   [[nodiscard]] std::uint64_t waits() const { return waits_.load(std::memory_order_relaxed); }
+  // The most messages, and the most bytes of messages, that ever waited. Bytes stay within the capacity, but for one
+  // message larger than it and for what comes during a relief.
+  [[nodiscard]] std::uint64_t peak_messages() const { return peak_messages_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t peak_bytes() const { return peak_bytes_.load(std::memory_order_relaxed); }
 
   // While one lives, no mailbox of the process makes anyone wait. For a loop that waits for Paho's one lock itself: the
   // thread that holds the lock may be waiting in the mailbox of another client of the same loop.
@@ -53,10 +57,13 @@ class Mailbox : public std::enable_shared_from_this<Mailbox> {
   const std::size_t capacity_bytes_;
   const std::function<void(Event)> deliver_;
   std::atomic<std::uint64_t> waits_{0};
+  std::atomic<std::uint64_t> peak_messages_{0};
+  std::atomic<std::uint64_t> peak_bytes_{0};
   std::mutex mutex_;
   std::condition_variable room_;
   std::deque<Entry> entries_;
   std::size_t bytes_ = 0;
+  std::size_t messages_ = 0;
   bool scheduled_ = false;
   bool closed_ = false;
 };

@@ -156,18 +156,18 @@ void Session::on_connect_failed(void* session, MQTTAsync_failureData5* data) {
 
 // Paho calls only this and not on_lost() when the broker says goodbye (eclipse-paho/paho.mqtt.c#1619).
 void Session::on_broker_disconnect(void* session, MQTTProperties*, MQTTReasonCodes code) {
-  session_of(session)->lose(fmt::format(": the broker said {} ({})", reason_words(code), static_cast<int>(code)));
+  session_of(session)->lose(code == MQTTREASONCODE_SESSION_TAKEN_OVER ? ErrorKind::denied : ErrorKind::transient,
+                            fmt::format(": the broker said {} ({})", reason_words(code), static_cast<int>(code)));
 }
 
 void Session::on_lost(void* session, char*) {
-  session_of(session)->lose("");
+  session_of(session)->lose(ErrorKind::transient, "");
 }
 
-void Session::lose(const std::string& reason) {
+void Session::lose(ErrorKind kind, const std::string& reason) {
   ended();
-  mailbox_->put(Lost{
-      attempt_,
-      {ErrorKind::transient, fmt::format("the connection to {}:{} was lost{}", options_.host, options_.port, reason)}});
+  mailbox_->put(
+      Lost{attempt_, {kind, fmt::format("the connection to {}:{} was lost{}", options_.host, options_.port, reason)}});
 }
 
 int Session::on_message(void* session, char* topic, int topic_length, MQTTAsync_message* message) {

@@ -83,7 +83,7 @@ class Session {
   void settle(Call* call, Result<> result);
   [[nodiscard]] int start_disconnect(MQTTReasonCodes reason);
   // The loop ignores all but the first of these.
-  void lose(const std::string& reason);
+  void lose(ErrorKind kind, const std::string& reason);
   void ended();
 
   const Options& options_;

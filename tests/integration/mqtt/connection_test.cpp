@@ -122,7 +122,9 @@ TEST_CASE("mqtt: a second connection with the same identity replaces the first")
   Party second(loop, options_for(broker, identity, "dev1"));
   second.connect();
   REQUIRE(first.await_loss());
-  CHECK(first.losses[0].kind == ErrorKind::transient);
+  // This broker closes the connection without a word (2.0.11); others say 142.
+  const bool told = first.losses[0].what.find("(142)") != std::string::npos;
+  CHECK(first.losses[0].kind == (told ? ErrorKind::denied : ErrorKind::transient));
   CHECK(second.client().connected());
 }
 

@@ -44,7 +44,12 @@ TEST_CASE("mqtt: a slow loop with a small mailbox loses nothing and keeps the or
     wrong += coordinator.messages[static_cast<std::size_t>(i)].payload == numbered(i, 4096) ? 0 : 1;
   }
   CHECK(wrong == 0);
-  CHECK(coordinator.client().stats().mailbox_waits > 1);
+  const Stats stats = coordinator.client().stats();
+  CHECK(stats.mailbox_waits > 1);
+  // It was full, and never more than that.
+  CHECK(stats.mailbox_peak_bytes <= 64U << 10U);
+  CHECK(stats.mailbox_peak_bytes > (64U << 10U) - 2 * 4200U);
+  CHECK(stats.mailbox_peak_messages == stats.mailbox_peak_bytes / (4096 + (root + "devices/dev1/up/log").size() + 64));
 }
 
 TEST_CASE("mqtt: publishing from inside a message handler while the mailbox is full does not lock up") {

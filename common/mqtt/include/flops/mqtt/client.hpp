@@ -70,7 +70,9 @@ struct Handlers {
   // cancelled: disconnect() came first; transient: everything else. `what` says what the clock shows when a certificate
   // was not accepted. Per connect(), exactly one of `connected` and `connect_failed` is called.
   std::function<void(const Error&)> connect_failed;
-  std::function<void(const Error&)> lost;  // an established connection ended without our asking
+  // An established connection ended without our asking. denied: another client has connected as this one (session
+  // taken over); transient: everything else.
+  std::function<void(const Error&)> lost;
   std::function<void(Message)> message;
 };
 
@@ -78,7 +80,9 @@ struct Stats {
   std::uint64_t bytes_published = 0;  // payload bytes of publish() while connected
   std::uint64_t bytes_received = 0;   // payload bytes of messages
   std::uint64_t messages_received = 0;
-  std::uint64_t mailbox_waits = 0;  // times Paho's thread had to wait
+  std::uint64_t mailbox_waits = 0;          // times Paho's thread had to wait
+  std::uint64_t mailbox_peak_messages = 0;  // the most that ever waited for the loop, and their bytes with overhead
+  std::uint64_t mailbox_peak_bytes = 0;
 };
 
 using Done = std::function<void(Result<>)>;
