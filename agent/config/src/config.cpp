@@ -119,7 +119,7 @@ void bind(ConfigSpec& spec, Draft& draft) {
                "Train only with the processor and disk time that other programs leave; false: only as nice says");
   bind_conditions(spec, draft);
   spec.duration("mqtt.keep_alive", config.keep_alive, std::chrono::seconds(5), std::chrono::hours(1),
-                "Longest silence on the link");
+                "Longest silence on the link; one that swallows packets is noticed within twice this time");
   spec.duration("mqtt.session_expiry", config.session_expiry, std::chrono::minutes(1), std::chrono::hours(24 * 30),
                 "How long the broker keeps commands for an absent device");
   spec.duration("mqtt.answer_timeout", config.answer_timeout, std::chrono::seconds(1), std::chrono::hours(1),

@@ -95,6 +95,7 @@ Result<> Agent::start() {
     return fail(link.error());
   }
   link_ = *std::move(link);
+  recall_reconnect_window();
   for (const EntryPtr& entry : std::vector(entries_)) {
     auto held = storage_.has_model(entry->state.task.base);
     if (!held) {

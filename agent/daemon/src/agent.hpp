@@ -91,6 +91,8 @@ class Agent {
   void count_bad(const std::string& kind, std::string_view reason);
   void on_task(const wire::Task& task);
   void on_coordinator_status(const mqtt::Message& message);
+  void remember_reconnect_window();
+  void recall_reconnect_window();
   [[nodiscard]] std::string problem_with(const wire::Task& task) const;
   template <class Message>
   void say(std::string_view kind, const Message& message, mqtt::Done done = {});
@@ -176,6 +178,7 @@ class Agent {
   std::map<std::string, std::uint64_t> bad_messages_;
   std::optional<wire::DeviceState> published_;
   std::optional<wire::CoordinatorStatus> coordinator_;
+  std::int64_t remembered_window_ = 0;  // seconds, as stored
   bool state_pending_ = false;
   bool schedule_pending_ = false;
   std::uint64_t written_before_ = 0;  // bytes to the disk, when the last task ended

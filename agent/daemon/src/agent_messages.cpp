@@ -2,6 +2,7 @@
 #include "agent.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
@@ -9,6 +10,10 @@
 
 namespace flops::agent {
 namespace {
+
+using std::chrono::seconds;
+
+constexpr const char* reconnect_window_key = "reconnect_window";  // in seconds
 
 // A task needs the base model, the trained one and the trainer's own copy.
 constexpr std::uint64_t copies_of_model = 3;
@@ -143,6 +148,9 @@ void Agent::on_command(const std::string& kind, const std::string& payload) {
     }
   } else if (kind == "refused") {
     if (const auto refused = decode<wire::Refused>(kind, payload)) {
+      if (refused->code == wire::identity_shared) {
+        link_->identity_shared();
+      }
       count_bad(fmt::format("refused by the coordinator, {} {}", refused->about, refused->code), refused->reason);
     }
   } else {
@@ -219,6 +227,32 @@ std::string Agent::problem_with(const wire::Task& task) const {
   return {};
 }
 
+// For the next start: a device that gets its power back together with the whole fleet has not heard a status yet.
+void Agent::remember_reconnect_window() {
+  const std::int64_t window = coordinator_->reconnect_window_seconds;
+  if (window == 0 || std::exchange(remembered_window_, window) == window) {
+    return;
+  }
+  if (auto noted = storage_.put_meta(reconnect_window_key, std::to_string(window)); !noted) {
+    log::warn("agent", "recording the reconnect window: {}", noted.error().what);
+  }
+}
+
+void Agent::recall_reconnect_window() {
+  const auto stored = storage_.meta(reconnect_window_key);
+  if (!stored || !*stored) {
+    return;
+  }
+  std::int64_t window = 0;
+  const std::string& text = **stored;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), window);
+  if (problem == std::errc() && end == text.data() + text.size() && window >= 0 &&
+      window <= wire::max_reconnect_window) {
+    remembered_window_ = window;
+    link_->remember_window(seconds(window));
+  }
+}
+
 // A coordinator that comes back may have forgotten what was on its way.
 void Agent::on_coordinator_status(const mqtt::Message& message) {
   auto status = wire::decode<wire::CoordinatorStatus>(message.payload);
@@ -229,6 +263,8 @@ void Agent::on_coordinator_status(const mqtt::Message& message) {
   const bool returned = status->online && coordinator_ &&
                         (!coordinator_->online || status->uptime_seconds < coordinator_->uptime_seconds);
   coordinator_ = *std::move(status);
+  link_->status_heard(seconds(coordinator_->reconnect_window_seconds));
+  remember_reconnect_window();
   if (returned) {
     log::info("agent", "the coordinator is back");
     greet();

@@ -5,9 +5,10 @@
 namespace flops::agent {
 namespace {
 
+using std::chrono::milliseconds;
 using std::chrono::seconds;
+using std::chrono::steady_clock;
 
-constexpr seconds stable_connection{10};
 constexpr seconds disconnect_timeout{2};
 
 mqtt::Options options_for(const Config& config, const Identity& identity, std::string will,
@@ -38,7 +39,12 @@ Result<std::unique_ptr<Link>> Link::create(const boost::asio::any_io_executor& l
   Link* raw = link.get();
   mqtt::Handlers events;
   events.connected = [raw](bool) { raw->connected(); };
-  events.connect_failed = [raw](const Error& error) { raw->connect_again(error); };
+  events.connect_failed = [raw](const Error& error) {
+    if (raw->handlers_.attempt_failed) {
+      raw->handlers_.attempt_failed(error);
+    }
+    raw->connect_again(error);
+  };
   events.lost = [raw](const Error& error) { raw->gone(error); };
   events.message = [raw](mqtt::Message message) { raw->handlers_.message(std::move(message)); };
   auto client = mqtt::Client::create(
@@ -51,11 +57,47 @@ Result<std::unique_ptr<Link>> Link::create(const boost::asio::any_io_executor& l
 }
 
 void Link::start() {
+  if (const milliseconds wait = pace_.before_first(random_); wait.count() > 0) {
+    log::info("link", "connecting in {} ms: the fleet is large", wait.count());
+    connect_after(wait);
+  } else {
+    connect();
+  }
+}
+
+void Link::connect() {
+  if (handlers_.attempt) {
+    handlers_.attempt();
+  }
   client_->connect();
 }
 
+void Link::connect_after(milliseconds wait) {
+  timer_.expires_after(wait);
+  timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled && !stopping_) {
+      connect();
+    }
+  });
+}
+
+void Link::status_heard(seconds window) {
+  if (window.count() > 0) {
+    pace_.set_window(window);
+  }
+  if (up_ && !status_heard_at_) {
+    status_heard_at_ = steady_clock::now();
+  }
+}
+
+void Link::identity_shared() {
+  identity_shared_ = true;
+}
+
 void Link::connected() {
-  connected_at_ = std::chrono::steady_clock::now();
+  identity_shared_ = false;
+  connected_at_ = steady_clock::now();
+  status_heard_at_.reset();
   last_problem_.clear();
   client_->subscribe({topics_.commands_of(device_), topics_.status()},
                      [this](const Result<>& outcome) { subscribed(outcome); });
@@ -77,9 +119,18 @@ void Link::subscribed(const Result<>& outcome) {
 
 void Link::gone(const Error& error) {
   const bool was_up = std::exchange(up_, false);
-  // A connection that is always cut at once must not make us hammer the broker.
-  if (std::chrono::steady_clock::now() - connected_at_ >= stable_connection) {
-    backoff_.reset();
+  const auto now = steady_clock::now();
+  const auto since = [now](steady_clock::time_point then) {
+    return std::chrono::duration_cast<milliseconds>(now - then);
+  };
+  LinkLife life;
+  life.lasted = since(connected_at_);
+  life.working = status_heard_at_ ? since(*status_heard_at_) : milliseconds(0);
+  // Brokers that keep to the letter of MQTT 5 say so themselves; Mosquitto 2.0.11 just closes the old connection.
+  life.taken_over = identity_shared_ || error.kind == ErrorKind::denied;
+  pace_.ended(life);
+  if (life.taken_over) {
+    log::error("link", "another machine connects with this device's certificate, and took the link over");
   }
   if (was_up) {
     handlers_.down();
@@ -92,17 +143,12 @@ void Link::connect_again(const Error& error) {
     return;
   }
   handlers_.failed(error);
-  const auto wait = backoff_.next(random_);
+  const milliseconds wait = pace_.next(random_);
   if (error.what != last_problem_) {  // the same problem for hours is one line, not thousands
     last_problem_ = error.what;
     log::warn("link", "no connection to the broker: {}; trying again in {} ms and then on", error.what, wait.count());
   }
-  timer_.expires_after(wait);
-  timer_.async_wait([this](boost::system::error_code cancelled) {
-    if (!cancelled && !stopping_) {
-      client_->connect();
-    }
-  });
+  connect_after(wait);
 }
 
 void Link::publish(std::string topic, std::string payload, mqtt::PublishOptions options, mqtt::Done done) {

@@ -1,5 +1,6 @@
-// The connection to the fleet's broker: connects, comes back with back-off and full jitter, subscribes to what a device
-// hears. Everything on the loop's thread.
+// The connection to the fleet's broker: connects, comes back at the pace of reconnect_pace.hpp, subscribes to what a
+// device hears. A link that swallows packets is noticed by the keep-alive: a ping after mqtt.keep_alive without a
+// packet, and a loss when as long again brings no answer. Everything on the loop's thread.
 #pragma once
 
 #include <chrono>
@@ -14,10 +15,10 @@
 
 #include "flops/agent_config/config.hpp"
 #include "flops/agent_enrol/enrol.hpp"
-#include "flops/core/backoff.hpp"
 #include "flops/core/error.hpp"
 #include "flops/mqtt/client.hpp"
 #include "flops/wire/topics.hpp"
+#include "reconnect_pace.hpp"
 
 namespace flops::agent {
 
@@ -28,6 +29,9 @@ class Link {
     std::function<void()> down;
     std::function<void(const Error&)> failed;  // an attempt; the next one comes by itself
     std::function<void(mqtt::Message)> message;
+    // For a looker-on; may be empty. An attempt begins; it failed.
+    std::function<void()> attempt = {};
+    std::function<void(const Error&)> attempt_failed = {};
   };
 
   // permanent: the identity's files are unusable. `will`: the retained state the broker publishes when we vanish.
@@ -40,6 +44,14 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   void start();
+  // The coordinator's status arrived over this link. `window`: over which devices spread their coming back;
+  // 0: it did not say (the will of one that died does not), the last one holds.
+  void status_heard(std::chrono::seconds window);
+  // The coordinator has seen another machine with this device's certificate: when it takes this link over, we stay
+  // away.
+  void identity_shared();
+  // What the last status said, before start().
+  void remember_window(std::chrono::seconds window) { pace_.set_window(window); }
   [[nodiscard]] bool up() const { return up_; }
   [[nodiscard]] const wire::Topics& topics() const { return topics_; }
 
@@ -56,16 +68,20 @@ class Link {
   void connected();
   void subscribed(const Result<>& outcome);
   void gone(const Error& error);
+  void connect();
+  void connect_after(std::chrono::milliseconds wait);
   void connect_again(const Error& error);
 
   wire::Topics topics_;
   DeviceId device_;
   Handlers handlers_;
   boost::asio::steady_timer timer_;
-  Backoff backoff_{std::chrono::seconds(1), std::chrono::seconds(60)};
+  ReconnectPace pace_;
   std::mt19937_64 random_{std::random_device{}()};
   std::chrono::steady_clock::time_point connected_at_;
+  std::optional<std::chrono::steady_clock::time_point> status_heard_at_;
   bool up_ = false;
+  bool identity_shared_ = false;  // as heard over this link
   bool stopping_ = false;
   std::string last_problem_;
   std::unique_ptr<mqtt::Client> client_;  // last: gone first

@@ -27,6 +27,9 @@ class Writer {
   void integer(const char* name, Integer value, std::int64_t /*min*/, std::int64_t /*max*/) {
     out_[name] = static_cast<std::int64_t>(value);
   }
+  void optional_integer(const char* name, std::int64_t value, std::int64_t min, std::int64_t max) {
+    integer(name, value, min, max);
+  }
   // JSON has no NaN and no Infinity; whoever fills the message has checked, so a stray one becomes 0.
   void number(const char* name, double value, double /*min*/, double /*max*/) {
     out_[name] = std::isfinite(value) ? value : 0.0;
@@ -115,6 +118,12 @@ class Reader {
   void integer(const char* name, Integer& value, std::int64_t min, std::int64_t max) {
     if (const auto number = read_integer(name, min, max)) {
       value = static_cast<Integer>(*number);
+    }
+  }
+  // Stays as it is when the field is missing: peers of before have not got it.
+  void optional_integer(const char* name, std::int64_t& value, std::int64_t min, std::int64_t max) {
+    if (find_optional(name) != nullptr) {
+      integer(name, value, min, max);
     }
   }
   void number(const char* name, double& value, double min, double max);

@@ -187,6 +187,7 @@ void fields(V& v, CoordinatorStatus& m) {
   v.integer("runs_active", m.runs_active, 0, any);
   v.integer("devices_online", m.devices_online, 0, any);
   conditions(v, m.health);
+  v.optional_integer("reconnect_window_seconds", m.reconnect_window_seconds, 0, max_reconnect_window);
 }
 
 template <class V>

@@ -108,7 +108,7 @@ http::Response Api::route(const http::Request& request, Role role) {
     return error_response(404, "not_found", fmt::format("there is no POST {}", path));
   }
   if (path == "/v1/status") {
-    return json_response(200, status_json(parts_.status()));
+    return json_response(200, parts_.status());
   }
   if (path == "/v1/devices") {
     json::array devices;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <boost/asio/steady_timer.hpp>
+#include <boost/json/object.hpp>
 
 #include "credentials.hpp"
 #include "fleet.hpp"
@@ -31,7 +32,7 @@ class Api {
     BrokerEndpoint broker;
     aggregation::ModelFolder models;
     std::function<std::string()> not_ready;  // why, or empty
-    std::function<wire::CoordinatorStatus()> status;
+    std::function<boost::json::object()> status;
   };
   explicit Api(Parts parts);
 

@@ -30,15 +30,6 @@ json::array health_json(const std::vector<wire::Condition>& health) {
 
 }  // namespace
 
-json::object status_json(const wire::CoordinatorStatus& status) {
-  return {{"version", status.version},
-          {"role", status.role},
-          {"uptime_seconds", status.uptime_seconds},
-          {"runs_active", status.runs_active},
-          {"devices_online", status.devices_online},
-          {"health", health_json(status.health)}};
-}
-
 json::object device_json(const Device& device) {
   json::object labels;
   json::array datasets;
@@ -128,6 +119,26 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
           {"parameters", run.parameters},
           {"bytes_up", up},
           {"bytes_down", down}};
+}
+
+json::object status_json(const wire::CoordinatorStatus& status, const Fleet& fleet, const Link& link,
+                         std::size_t inbox_bytes) {
+  const mqtt::Stats stats = link.stats();
+  return {{"version", status.version},
+          {"role", status.role},
+          {"uptime_seconds", status.uptime_seconds},
+          {"runs_active", status.runs_active},
+          {"devices", fleet.devices().size()},
+          {"devices_online", status.devices_online},
+          {"reconnect_window_seconds", status.reconnect_window_seconds},
+          {"health", health_json(status.health)},
+          {"inbox",
+           {{"messages", stats.messages_received},
+            {"bytes", stats.bytes_received},
+            {"peak_messages", stats.mailbox_peak_messages},
+            {"peak_bytes", stats.mailbox_peak_bytes},
+            {"limit_bytes", inbox_bytes},
+            {"waits", stats.mailbox_waits}}}};
 }
 
 json::object model_json(const registry::ModelRow& model) {

@@ -8,14 +8,18 @@
 #include "fleet.hpp"
 #include "flops/http/server.hpp"
 #include "flops/registry/registry.hpp"
+#include "flops/wire/messages.hpp"
+#include "link.hpp"
 
 namespace flops::coordinator {
 
-[[nodiscard]] boost::json::object status_json(const wire::CoordinatorStatus& status);
 [[nodiscard]] boost::json::object device_json(const Device& device);
 [[nodiscard]] boost::json::object round_json(const registry::RoundRow& round);
 // `rounds` gives the totals and the newest metrics.
 [[nodiscard]] boost::json::object run_json(const registry::RunRow& run, const std::vector<registry::RoundRow>& rounds);
+// What devices are told, and how full the inbox (messages waiting for the loop) has been since the start.
+[[nodiscard]] boost::json::object status_json(const wire::CoordinatorStatus& status, const Fleet& fleet,
+                                              const Link& link, std::size_t inbox_bytes);
 [[nodiscard]] boost::json::object model_json(const registry::ModelRow& model);
 
 [[nodiscard]] http::Response json_response(int status, const boost::json::object& body);

@@ -33,6 +33,10 @@ void bind(ConfigSpec& spec, Config& config) {
   spec.path("broker.key", config.broker.key, "external: its key (PEM)");
   spec.duration("enrolment.certificate_lifetime", config.enrolment.certificate_lifetime, 1h, 24h * 3650,
                 "How long a device's certificate is valid");
+  spec.integer("reconnect.rate", config.reconnect.rate, 1, 100'000,
+               "How many devices may come back a second after the fleet lost its broker; with more of them each waits");
+  spec.duration("reconnect.max_window", config.reconnect.max_window, 1s, 1h,
+                "The longest time over which they spread, however many there are");
   spec.integer("limits.fleet_chunks", config.limits.fleet_chunks, 1, 65536,
                "Chunks of 256 KiB the whole fleet may have on their way");
   spec.integer("limits.device_chunks", config.limits.device_chunks, 1, 4096, "Chunks one device may have on their way");

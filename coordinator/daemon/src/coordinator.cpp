@@ -10,6 +10,7 @@
 #include <boost/json.hpp>
 
 #include "api.hpp"
+#include "api_json.hpp"
 #include "credentials.hpp"
 #include "flops/broker/managed_broker.hpp"
 #include "flops/broker/mosquitto_config.hpp"
@@ -17,6 +18,7 @@
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 #include "flops/crypto/digest.hpp"
+#include "flops/transfer/reconnect_window.hpp"
 #include "inbox.hpp"
 #include "run_controller.hpp"
 #include "state_lock.hpp"
@@ -27,6 +29,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto status_interval = 30s;
+// Every device hears every status: one for each device that comes back would be the square of the fleet.
+constexpr auto shortest_status_interval = 1s;
+constexpr std::size_t inbox_bytes = 2U << 20U;
 
 std::string user_name() {
   const passwd* entry = ::getpwuid(::geteuid());
@@ -94,6 +99,7 @@ class Running final : public Coordinator {
   boost::asio::steady_timer ticker_;
   SteadyTime started_;
   SteadyTime status_published_{};
+  bool status_due_ = false;
   BrokerEndpoint broker_endpoint_;
   std::unique_ptr<broker::ManagedBroker> broker_;
   std::unique_ptr<Api> api_;
@@ -186,7 +192,7 @@ Result<> Running::begin_link() {
   options.certificate_file = managed ? own / "certificate.pem" : config_.broker.certificate;
   options.key_file = managed ? own / "key.pem" : config_.broker.key;
   options.session_expiry = 1h;
-  options.mailbox_bytes = 2U << 20U;
+  options.mailbox_bytes = inbox_bytes;
   options.will =
       mqtt::Will{link_.topics().status(), wire::encode(wire::CoordinatorStatus{.version = std::string(version)}), true};
   return link_.open(std::move(options), {[this] {
@@ -201,9 +207,9 @@ Result<> Running::begin_api() {
   if (!port) {
     return fail(port.error(), "choosing the API's port");
   }
-  api_ =
-      std::make_unique<Api>(Api::Parts{loop_, config_, clock_, registry_, fleet_, runs_, credentials_, broker_endpoint_,
-                                       models_, [this] { return not_ready(); }, [this] { return status(true); }});
+  api_ = std::make_unique<Api>(Api::Parts{loop_, config_, clock_, registry_, fleet_, runs_, credentials_,
+                                          broker_endpoint_, models_, [this] { return not_ready(); },
+                                          [this] { return status_json(status(true), fleet_, link_, inbox_bytes); }});
   http::ServerOptions options;
   options.address = config_.api.address;
   options.port = *port;
@@ -277,7 +283,7 @@ void Running::tick() {
   for (const DeviceId& device : fleet_.silent(clock_.steady())) {
     link_.command(device, "hello", wire::encode(wire::HelloRequest{fleet_.find(device)->state.session}));
   }
-  if (clock_.steady() - status_published_ >= status_interval) {
+  if (status_due_ || clock_.steady() - status_published_ >= status_interval) {
     publish_status(true);
   }
   ticker_.expires_after(1s);
@@ -296,7 +302,10 @@ void Running::runs_changed() {
 
 void Running::presence_changed() {
   runs_.fleet_changed();
-  publish_status(true);
+  status_due_ = true;
+  if (clock_.steady() - status_published_ >= shortest_status_interval) {
+    publish_status(true);
+  }
 }
 
 void Running::publish_status(bool online) {
@@ -304,6 +313,7 @@ void Running::publish_status(bool online) {
     return;
   }
   status_published_ = clock_.steady();
+  status_due_ = false;
   link_.publish(link_.topics().status(), wire::encode(status(online)), {.qos = 1, .retain = true});
 }
 
@@ -315,6 +325,10 @@ wire::CoordinatorStatus Running::status(bool online) const {
   status.runs_active = runs_.active_runs();
   status.devices_online = fleet_.online();
   status.health = health_.shown();
+  status.reconnect_window_seconds =
+      transfer::reconnect_window(static_cast<std::int64_t>(fleet_.devices().size()), config_.reconnect.rate,
+                                 std::chrono::duration_cast<std::chrono::seconds>(config_.reconnect.max_window))
+          .count();
   return status;
 }
 

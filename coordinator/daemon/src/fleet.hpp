@@ -8,6 +8,7 @@
 
 #include "flops/registry/registry.hpp"
 #include "flops/wire/messages.hpp"
+#include "session_history.hpp"
 
 namespace flops::coordinator {
 
@@ -16,6 +17,7 @@ struct Device {
   wire::DeviceState state;  // as last heard; online = false before
   std::set<Digest> models;  // versions it holds whole
   SteadyTime hello_due{};   // when to ask for a missing hello
+  SessionHistory sessions;  // of online states
 };
 
 class Fleet {

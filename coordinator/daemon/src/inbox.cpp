@@ -30,6 +30,10 @@ void Inbox::on_message(const mqtt::Message& message) {
 void Inbox::on_state(Device& device, const std::string& payload) {
   decoded<wire::DeviceState>(device, "state", payload, [&](wire::DeviceState state) {
     const bool online = state.online;
+    if (online && device.sessions.came_back(state.session)) {
+      runs_.refuse(device.row.id, "state", wire::identity_shared,
+                   "another machine connects with this device's certificate");
+    }
     if (fleet_.on_state(device, std::move(state), clock_.steady())) {
       if (!online) {
         runs_.device_lost(device.row.id);

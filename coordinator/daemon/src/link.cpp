@@ -1,5 +1,7 @@
 #include "link.hpp"
 
+#include <utility>
+
 #include "flops/core/log.hpp"
 
 namespace flops::coordinator {
@@ -9,6 +11,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr int failures_worth_a_warning = 3;
+constexpr std::chrono::milliseconds takeover_wait = 30s;
 
 }  // namespace
 
@@ -20,10 +23,7 @@ Result<> Link::open(mqtt::Options options, Callbacks callbacks) {
   mqtt::Handlers handlers;
   handlers.connected = [this](bool) { connected(); };
   handlers.connect_failed = [this](const Error& error) { failed(error); };
-  handlers.lost = [this](const Error& error) {
-    log::warn("mqtt", "connection to the broker lost: {}", error.what);
-    failed(error);
-  };
+  handlers.lost = [this](const Error& error) { lost(error); };
   handlers.message = [this](mqtt::Message message) { callbacks_.message(std::move(message)); };
   auto client = mqtt::Client::create(loop_, std::move(options), std::move(handlers));
   if (!client) {
@@ -54,6 +54,16 @@ void Link::connected() {
   });
 }
 
+void Link::lost(const Error& error) {
+  if (error.kind == ErrorKind::denied) {
+    log::error("mqtt", "another client is connected with the coordinator's certificate: {}", error.what);
+    taken_over_ = true;
+  } else {
+    log::warn("mqtt", "connection to the broker lost: {}", error.what);
+  }
+  failed(error);
+}
+
 void Link::failed(const Error& error) {
   ready_ = false;
   if (closing_) {
@@ -65,7 +75,9 @@ void Link::failed(const Error& error) {
   if (failures_ == failures_worth_a_warning) {
     log::warn("mqtt", "no connection to the broker: {}", error.what);
   }
-  retry_.expires_after(backoff_.next(random_));
+  // Coming back at once would take the connection over in turn, and so on without end.
+  const bool stay_away = std::exchange(taken_over_, false);
+  retry_.expires_after(stay_away ? takeover_wait + backoff_.next(random_) : backoff_.next(random_));
   retry_.async_wait([this](boost::system::error_code cancelled) {
     if (!cancelled && !closing_) {
       connect();

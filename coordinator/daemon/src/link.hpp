@@ -28,6 +28,7 @@ class Link {
   [[nodiscard]] bool ready() const { return ready_; }
   [[nodiscard]] const std::string& problem() const { return problem_; }
   [[nodiscard]] const wire::Topics& topics() const { return topics_; }
+  [[nodiscard]] mqtt::Stats stats() const { return client_ ? client_->stats() : mqtt::Stats(); }
 
   void publish(std::string topic, std::string payload, mqtt::PublishOptions options = {}, mqtt::Done done = {});
   // A command to a device: QoS 1, expires after a day.
@@ -38,6 +39,7 @@ class Link {
   void connect();
   void connected();
   void failed(const Error& error);
+  void lost(const Error& error);
 
   boost::asio::any_io_executor loop_;
   wire::Topics topics_;
@@ -50,6 +52,7 @@ class Link {
   int failures_ = 0;
   bool ready_ = false;
   bool closing_ = false;
+  bool taken_over_ = false;
 };
 
 }  // namespace flops::coordinator

@@ -146,3 +146,34 @@ TEST_CASE("coordinator: malformed messages are refused with the protocol's code,
   REQUIRE(once != std::string::npos);
   CHECK(log.find("of d: not_json", log.find("of d: not_json") + 1) == std::string::npos);
 }
+
+TEST_CASE(
+    "coordinator: a device whose older session comes back after a newer one is told that two machines use its "
+    "identity") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  Device device(coordinator, "pi-1");
+  device.join(coordinator.token());
+  const auto online_as = [&](const std::string& session) {
+    wire::DeviceState state;
+    state.online = true;
+    state.session = session;
+    state.activity = "idle";
+    REQUIRE(
+        device.publish(wire::Topics(FleetId::parse("test").value()).device_state(device.id()), wire::encode(state)));
+  };
+  online_as("s");   // as it said when it joined
+  online_as("s2");  // restarted
+  online_as("s3");
+  device.send("nonsense", "{}");
+  CHECK(device.await<wire::Refused>("refused").code == "kind");  // the first refusal
+  online_as("s2");
+  const auto refused = device.await<wire::Refused>("refused");
+  CHECK(refused.about == "state");
+  CHECK(refused.code == wire::identity_shared);
+  online_as("s2");
+  online_as("s3");
+  CHECK(device.await<wire::Refused>("refused").code == wire::identity_shared);
+  device.send("nonsense", "{}");
+  CHECK(device.await<wire::Refused>("refused").code == "kind");  // the second "s2" was no news
+}

@@ -75,12 +75,27 @@ TEST_CASE("wire: every message survives the way through JSON") {
   round_trip(HelloRequest{"s"});
   round_trip(Refused{"up/result", "field", "why"});
   DeviceState state{true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", "temperature 81 C is above 80 C",
-                    0.5,  41.5,  80,  {}};
+                    0.5,  41.5,  80,  7, 3, {}};
   round_trip(state);
   state.health = {{"storage", "database or disk is full"}, {"clock", "1970"}};
   round_trip(state);
-  round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, {{"storage", "read-only"}}});
+  round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, {{"storage", "read-only"}}, 40});
   round_trip(RunStatus{reference().run, "running", 1, 2, 5, 4, 0.5, 0.75, 100, 200});
+}
+
+TEST_CASE("wire: a reconnect window may be missing, but not be wrong or keep devices away for long") {
+  const std::string good = encode(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, 40});
+  const std::string field = "\"reconnect_window_seconds\":40";
+  REQUIRE(good.find(field) != std::string::npos);
+  const auto older = decode<CoordinatorStatus>(replace(good, "," + field, ""));
+  REQUIRE(older.has_value());
+  CHECK(older->reconnect_window_seconds == 0);
+  CHECK(decode<CoordinatorStatus>(replace(good, ":40", ":3600"))->reconnect_window_seconds == 3600);
+  for (const char* wrong : {":3601", ":-1", ":\"40\"", ":4e9"}) {
+    const auto refused = decode<CoordinatorStatus>(replace(good, ":40", wrong));
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().what.starts_with("field: 'reconnect_window_seconds'"));
+  }
 }
 
 TEST_CASE("wire: hostile input is refused with the code of the protocol") {

@@ -22,6 +22,7 @@ namespace flops::wire {
 inline constexpr std::size_t max_message = std::size_t{64} * 1024U;
 inline constexpr std::size_t max_reason = 512;
 inline constexpr std::size_t max_conditions = 8;
+inline constexpr std::int64_t max_reconnect_window = 3600;  // seconds: no status keeps a device away for longer
 
 // A blob on the wire: cut into chunks of 256 KiB (blob::chunk_size).
 struct BlobRef {
@@ -188,6 +189,9 @@ struct HelloRequest {
   bool operator==(const HelloRequest&) const = default;
 };
 
+// The code that tells a device that another machine uses its certificate.
+inline constexpr const char* identity_shared = "identity_shared";
+
 // A message that could not even be attributed to a task.
 struct Refused {
   std::string about;  // the topic's kind: "up/result"
@@ -235,6 +239,7 @@ struct CoordinatorStatus {
   std::int64_t runs_active = 0;
   std::int64_t devices_online = 0;
   std::vector<Condition> health = {};
+  std::int64_t reconnect_window_seconds = 0;  // devices that lose the broker come back spread over this; 0: not said
 
   bool operator==(const CoordinatorStatus&) const = default;
 };

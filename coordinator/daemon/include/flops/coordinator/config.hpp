@@ -35,6 +35,11 @@ struct Config {
     std::chrono::milliseconds certificate_lifetime = std::chrono::hours(24 * 365);
   } enrolment;
 
+  struct Reconnect {
+    std::int64_t rate = 50;  // devices a second
+    std::chrono::milliseconds max_window = std::chrono::minutes(10);
+  } reconnect;
+
   struct Limits {
     std::int64_t fleet_chunks = 16;        // granted and not yet arrived, whole fleet
     std::int64_t device_chunks = 8;        // of one device
