@@ -74,6 +74,17 @@ std::optional<std::string> broken_invariant(const TaskState& state) {
       state.interruptions > max_interruptions) {
     return "more attempts or interruptions than allowed";
   }
+  if (const auto& continued = state.continued) {
+    if (continued->rounds < 1 || continued->rounds > max_local_rounds) {
+      return fmt::format("{} local rounds", continued->rounds);
+    }
+    if (state.task.kind != wire::TaskKind::train) {
+      return "training that went on in a task that is none";
+    }
+    if (continued->ends && state.phase != Phase::encoding) {
+      return fmt::format("{}: the update is made in encoding only", to_string(state.phase));
+    }
+  }
   return std::nullopt;
 }
 

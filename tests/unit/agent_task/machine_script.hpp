@@ -20,6 +20,7 @@ inline const Digest blob_name = digest(2);
 inline const Digest older_base = digest(3);
 inline const Digest update = digest(4);
 inline const Digest other_update = digest(5);
+inline const Digest kept = digest(6);  // parameters of a local round
 
 inline wire::Task make_task(wire::TaskKind kind = wire::TaskKind::train, const char* id = "t1",
                             std::int64_t round = 1) {
@@ -44,8 +45,8 @@ inline wire::Task delta_task() {
 inline event::Arrived arrived(const wire::Task& task, bool holds_base = false) {
   return {task, holds_base, true, {}};
 }
-inline event::Trained trained(std::uint64_t weight = 600, double loss = 0.5) {
-  return {Outcome{weight, loss, 1.5, digest(9), {}}};
+inline event::Trained trained(std::uint64_t weight = 600, double loss = 0.5, int offline_rounds = 0) {
+  return {Outcome{weight, loss, 1.5, digest(9), {}}, offline_rounds, kept};
 }
 inline event::Encoded encoded(const Digest& blob = update) {
   return {wire::BlobRef{blob, update_size}, trained().outcome};
@@ -68,6 +69,7 @@ struct ActionName {
   std::string operator()(const action::Fetch&) const { return "fetch"; }
   std::string operator()(const action::Assemble&) const { return "assemble"; }
   std::string operator()(const action::Train&) const { return "train"; }
+  std::string operator()(const action::Keep&) const { return "keep"; }
   std::string operator()(const action::Encode&) const { return "encode"; }
   std::string operator()(const action::SendMetrics&) const { return "metrics"; }
   std::string operator()(const action::SendResult&) const { return "result"; }

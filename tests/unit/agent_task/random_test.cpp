@@ -24,12 +24,13 @@ Event random_event(std::mt19937_64& random) {
       event::Assembled{},
       event::AssembleFailed{failure},
       event::BaseMissing{},
-      event::Chosen{},
+      event::Chosen{static_cast<int>(random() % 3)},
       event::Checkpointed{},
       evaluated(coin ? 1.0 : std::numeric_limits<double>::infinity()),
       event::MetricsDelivered{},
-      trained(random() % 4 == 0 ? 0 : 10),
+      trained(random() % 4 == 0 ? 0 : 10, 0.5, static_cast<int>(random() % 3)),
       event::TrainFailed{failure},
+      event::KeptMissing{},
       // Training again gives another update: a second result would be seen.
       event::Encoded{wire::BlobRef{digest(static_cast<std::uint8_t>(10 + random() % 200)), update_size}, {}},
       event::EncodeFailed{failure},
@@ -42,7 +43,7 @@ Event random_event(std::mt19937_64& random) {
   };
   // Progress is likelier than an end, so that sequences get far.
   const std::size_t pick = random() % (events.size() * 6);
-  const std::size_t usual[] = {0, 1, 2, 5, 8, 10, 12, 16, 17};
+  const std::size_t usual[] = {0, 1, 2, 5, 7, 9, 12, 14, 18};
   return pick < events.size() ? events[pick] : events[usual[random() % std::size(usual)]];
 }
 

@@ -83,6 +83,23 @@ TEST_CASE("wire: every message survives the way through JSON") {
   round_trip(RunStatus{reference().run, "running", 1, 2, 5, 4, 0.5, 0.75, 100, 200});
 }
 
+TEST_CASE("wire: a result says its local rounds, one when it does not") {
+  ResultMessage result;
+  result.ref = reference();
+  result.update = {digest('a'), 5};
+  result.layout = digest('b');
+  result.local_rounds = 3;
+  round_trip(result);
+  const std::string good = encode(result);
+  const std::string field = "\"local_rounds\":3";
+  REQUIRE(good.find(field) != std::string::npos);
+  CHECK(decode<ResultMessage>(replace(good, field + ",", ""))->local_rounds == 1);
+  CHECK(decode<ResultMessage>(replace(good, field, "\"local_rounds\":1001"))->local_rounds == 1001);
+  for (const char* wrong : {"0", "-1", "1002", "1.5", "\"3\""}) {
+    CHECK_FALSE(decode<ResultMessage>(replace(good, field, std::string("\"local_rounds\":") + wrong)).has_value());
+  }
+}
+
 TEST_CASE("wire: a reconnect window may be missing, but not be wrong or keep devices away for long") {
   const std::string good = encode(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, 40});
   const std::string field = "\"reconnect_window_seconds\":40";

@@ -4,6 +4,12 @@
 // (an update, metrics), and carries the other actions out afterwards. Those need no table of their own: after a restart
 // the event Restarted, and after every connect the event Connected, give the actions of the state again. Every event
 // may come twice, late or out of order; one that does not fit the phase changes nothing.
+//
+// Offline training: Chosen and Trained say for how many rounds training may go on beyond the task's own (0 while the
+// link is up). A round that ends while there are some left is kept (action Keep) and the task waits for the trainer
+// again, to train from what is kept. One update is made at the end, from the true base to the last parameters: of the
+// round that ends with none left, or of what is kept when the link comes back between two rounds, or when a further
+// round fails.
 #pragma once
 
 #include <cstdint>
@@ -18,17 +24,6 @@
 #include "flops/wire/messages.hpp"
 
 namespace flops::agent {
-
-// What training gave; becomes the result message.
-struct Outcome {
-  std::uint64_t weight = 0;  // training samples
-  double train_loss = 0;
-  double train_seconds = 0;
-  Digest layout;
-  std::string layout_text;  // init only
-
-  bool operator==(const Outcome&) const = default;
-};
 
 namespace event {
 
@@ -45,7 +40,9 @@ struct AssembleFailed {
   Error error;
 };
 struct BaseMissing {};  // the model the delta needs, or the base itself, is not held any more
-struct Chosen {};       // the trainer is free for this task
+struct Chosen {         // the trainer is free for this task
+  int offline_rounds = 0;
+};
 struct Evaluated {
   wire::Metrics metrics;
 };
@@ -53,7 +50,11 @@ struct MetricsDelivered {};
 struct Checkpointed {};  // training got further, and that is not lost when the trainer dies
 struct Trained {
   Outcome outcome;
+  int offline_rounds = 0;
+  Digest parameters = {};  // needed with offline_rounds
 };
+struct KeptMissing {};  // what earlier local rounds gave cannot be read any more: training begins again
+
 struct TrainFailed {
   Error error;
 };
@@ -82,8 +83,8 @@ struct Restarted {
 using Event =
     std::variant<event::Arrived, event::ChunksComplete, event::Assembled, event::AssembleFailed, event::BaseMissing,
                  event::Chosen, event::Evaluated, event::MetricsDelivered, event::Checkpointed, event::Trained,
-                 event::TrainFailed, event::Encoded, event::EncodeFailed, event::Granted, event::Receipted,
-                 event::Cancelled, event::Superseded, event::Connected, event::Restarted>;
+                 event::KeptMissing, event::TrainFailed, event::Encoded, event::EncodeFailed, event::Granted,
+                 event::Receipted, event::Cancelled, event::Superseded, event::Connected, event::Restarted>;
 
 namespace action {
 
@@ -98,10 +99,13 @@ struct Fetch {  // the missing chunks of task.base_blob
 struct Assemble {
   bool operator==(const Assemble&) const = default;
 };
-struct Train {
+struct Train {  // from the base model, or from what is kept
   bool operator==(const Train&) const = default;
 };
-struct Encode {
+struct Keep {  // in the transaction: the trained parameters, for the next local round; the checkpoint goes
+  bool operator==(const Keep&) const = default;
+};
+struct Encode {  // what was trained, or with continued->ends what is kept
   bool operator==(const Encode&) const = default;
 };
 struct SendMetrics {
@@ -126,9 +130,9 @@ struct Forget {  // update and chunks
 
 }  // namespace action
 
-using Action =
-    std::variant<action::SendAck, action::Fetch, action::Assemble, action::Train, action::Encode, action::SendMetrics,
-                 action::SendResult, action::SendChunks, action::StopWork, action::DropBlob, action::Forget>;
+using Action = std::variant<action::SendAck, action::Fetch, action::Assemble, action::Train, action::Keep,
+                            action::Encode, action::SendMetrics, action::SendResult, action::SendChunks,
+                            action::StopWork, action::DropBlob, action::Forget>;
 
 struct Step {
   TaskState next;
@@ -136,6 +140,10 @@ struct Step {
 };
 
 [[nodiscard]] Step on_event(const TaskState& state, const Event& event);
+
+// Of shuffling and dropout in the local round after `rounds` finished ones: the task's own seed first, then others that
+// follow from it. So training that went on offline ends in the same bytes however often it is interrupted.
+[[nodiscard]] std::uint64_t seed_of_local_round(std::uint64_t task_seed, int rounds);
 
 // At most this many tasks are taken at once.
 inline constexpr std::size_t max_open_tasks = 64;

@@ -36,6 +36,28 @@ enum class Phase {
 
 inline constexpr int max_attempts = 3;        // transient failures, damaged downloads
 inline constexpr int max_interruptions = 10;  // restarts of the agent in the middle of training
+inline constexpr int max_local_rounds = static_cast<int>(wire::max_local_rounds);
+
+// What training gave; becomes the result message.
+struct Outcome {
+  std::uint64_t weight = 0;  // training samples
+  double train_loss = 0;
+  double train_seconds = 0;
+  Digest layout;
+  std::string layout_text;  // init only
+
+  bool operator==(const Outcome&) const = default;
+};
+
+// Training that went on while the device was offline.
+struct Continued {
+  int rounds = 0;     // local rounds done, the task's own included
+  Digest parameters;  // what they gave; in the store, as a model
+  Outcome outcome;    // of the last one; the seconds are those of all
+  bool ends = false;  // encoding: these parameters become the update. Not stored: encoding begins again after a restart
+
+  bool operator==(const Continued&) const = default;
+};
 
 struct TaskState {
   wire::Task task;
@@ -45,6 +67,7 @@ struct TaskState {
   std::optional<wire::ResultMessage> result;  // never changes once it is there
   std::optional<wire::Metrics> metrics;       // of the base model
   bool metrics_delivered = false;             // the broker has them
+  std::optional<Continued> continued;         // never for init and evaluate
 
   bool operator==(const TaskState&) const = default;
 };

@@ -22,6 +22,7 @@ namespace flops::wire {
 inline constexpr std::size_t max_message = std::size_t{64} * 1024U;
 inline constexpr std::size_t max_reason = 512;
 inline constexpr std::size_t max_conditions = 8;
+inline constexpr std::int64_t max_local_rounds = 1001;      // the task's own and 1000 while offline
 inline constexpr std::int64_t max_reconnect_window = 3600;  // seconds: no status keeps a device away for longer
 
 // A blob on the wire: cut into chunks of 256 KiB (blob::chunk_size).
@@ -109,7 +110,8 @@ struct ResultMessage {
   std::uint64_t weight = 0;
   double train_loss = 0;
   double train_seconds = 0;
-  std::string layout_text;  // init only: the canonical layout
+  std::string layout_text;        // init only: the canonical layout
+  std::int64_t local_rounds = 1;  // how often the device went through the task's training, offline rounds included
 
   bool operator==(const ResultMessage&) const = default;
 };
