@@ -21,6 +21,7 @@ constexpr std::size_t max_label_value = 128;
 constexpr std::size_t max_datasets = 64;
 constexpr std::size_t max_interfaces = 16;
 constexpr std::size_t max_time_windows = 32;
+constexpr std::int64_t most_offline_rounds = 1000;  // of the protocol
 constexpr const char* metered_train = "train";
 constexpr const char* metered_pause = "pause";
 
@@ -118,6 +119,8 @@ void bind(ConfigSpec& spec, Draft& draft) {
   spec.boolean("trainer.background", config.trainer_background,
                "Train only with the processor and disk time that other programs leave; false: only as nice says");
   bind_conditions(spec, draft);
+  spec.integer("offline.continue", config.offline_continue, 0, most_offline_rounds,
+               "How many more rounds a task is trained while there is no link when its own is done; 0: it waits");
   spec.duration("mqtt.keep_alive", config.keep_alive, std::chrono::seconds(5), std::chrono::hours(1),
                 "Longest silence on the link; one that swallows packets is noticed within twice this time");
   spec.duration("mqtt.session_expiry", config.session_expiry, std::chrono::minutes(1), std::chrono::hours(24 * 30),

@@ -61,6 +61,7 @@ class Agent {
     SharedFd blob;                         // the fetched bytes of the base model
     SharedFd delta_base;                   // of `blob`, loaded while that was fetched
     SharedFd base;                         // raw float32 of the base model
+    SharedFd kept;                         // raw float32 of what earlier local rounds gave
     SharedFd result;                       // what the trainer wrote
     SharedFd checkpoint;                   // of the training
     std::optional<trainer::Place> resume;  // the newest whole one in there
@@ -125,7 +126,10 @@ class Agent {
   void assembled(const TaskId& id, const Assembled& outcome);
   void keep_model(const TaskState& of, const SharedFd& model);
   void begin_training(const EntryPtr& entry);
-  void check_base(const EntryPtr& entry, const SharedFd& base);
+  // What the task trains from and makes its update against, read and verified; then goes on, if there is a task still.
+  void with_models(const EntryPtr& entry, std::function<void()> then);
+  void check_model(const EntryPtr& entry, const Digest& model, const SharedFd& file, std::function<void()> then);
+  void model_missing(const EntryPtr& entry, const Digest& model, const Error& error);
   void start_trainer(const EntryPtr& entry);
   [[nodiscard]] Result<trainer::Job> job_for(const TaskState& state) const;
   [[nodiscard]] trainer::JobCallbacks callbacks_for(const TaskId& id, const std::shared_ptr<Work>& work);
@@ -134,7 +138,11 @@ class Agent {
   void keep_checkpoint(const TaskId& id, const std::shared_ptr<Work>& work);
   void evaluated(const TaskId& id, const trainer::Evaluation& evaluation);
   void trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<trainer::JobReport> report);
+  [[nodiscard]] int offline_rounds(const TaskState& state) const;
+  void trained_offline(const EntryPtr& entry);
+  void keep_round(Entry& entry);
   void begin_encode(const EntryPtr& entry);
+  void encode(const EntryPtr& entry);
   void load_delta_base(Entry& entry);
   [[nodiscard]] Result<SharedFd> load_model(const Digest& model, std::uint64_t bytes);
 

@@ -15,7 +15,7 @@ using std::chrono::seconds;
 
 constexpr const char* reconnect_window_key = "reconnect_window";  // in seconds
 
-// A task needs the base model, the trained one and the trainer's own copy.
+// A task needs the base model, the trained one and the trainer's own copy; offline also what earlier rounds gave.
 constexpr std::uint64_t copies_of_model = 3;
 
 }  // namespace
@@ -215,8 +215,9 @@ std::string Agent::problem_with(const wire::Task& task) const {
   if (task.base.empty()) {
     return "the task names no base model";
   }
-  if (layout->bytes() > machine_.memory_bytes / copies_of_model) {
-    return fmt::format("the model needs {} MiB, this device has {} MiB", copies_of_model * (layout->bytes() >> 20U),
+  const std::uint64_t copies = copies_of_model + (config_.offline_continue > 0 ? 1 : 0);
+  if (layout->bytes() > machine_.memory_bytes / copies) {
+    return fmt::format("the model needs {} MiB, this device has {} MiB", copies * (layout->bytes() >> 20U),
                        machine_.memory_bytes >> 20U);
   }
   const std::uint64_t limit = tensor::max_encoded_bytes(tensor::Codec::lossless, layout->parameters());

@@ -51,6 +51,9 @@ std::vector<Digest> Agent::models_in_use() const {
   for (const EntryPtr& entry : entries_) {
     models.push_back(entry->state.task.base);
     models.push_back(entry->state.task.base_blob_base);
+    if (entry->state.continued) {
+      models.push_back(entry->state.continued->parameters);
+    }
   }
   return models;
 }
@@ -199,6 +202,8 @@ void Agent::carry_out(const EntryPtr& entry, const Action& action) {
     begin_assemble(entry);
   } else if (std::holds_alternative<action::Train>(action)) {
     begin_training(entry);
+  } else if (std::holds_alternative<action::Keep>(action)) {
+    keep_round(*entry);
   } else if (std::holds_alternative<action::Encode>(action)) {
     begin_encode(entry);
   } else if (std::holds_alternative<action::SendMetrics>(action)) {
@@ -307,7 +312,7 @@ void Agent::schedule() {
       continue;
     }
     if (entry->not_before <= std::chrono::steady_clock::now()) {
-      dispatch(entry->id(), event::Chosen{});
+      dispatch(entry->id(), event::Chosen{offline_rounds(entry->state)});
       return;
     }
     earliest = std::min(earliest.value_or(entry->not_before), entry->not_before);

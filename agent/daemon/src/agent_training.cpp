@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <boost/asio/post.hpp>
+
 #include "flops/core/clock.hpp"
 #include "flops/core/io.hpp"
 #include "flops/core/log.hpp"
@@ -18,44 +20,69 @@ constexpr std::chrono::seconds progress_interval{2};
 }  // namespace
 
 void Agent::begin_training(const EntryPtr& entry) {
-  const wire::Task& task = entry->state.task;
-  if (task.kind == wire::TaskKind::init || entry->work->base) {
+  if (entry->state.task.kind == wire::TaskKind::init) {
     start_trainer(entry);
-    return;
-  }
-  auto layout = tensor::Layout::parse(task.layout_text);
-  auto base = layout ? load_model(task.base, layout->bytes()) : Result<SharedFd>(fail(layout.error()));
-  if (base) {
-    check_base(entry, *base);
-  } else if (base.error().kind == ErrorKind::resource || base.error().kind == ErrorKind::transient) {
-    later(entry->id(), event::TrainFailed{base.error()});
   } else {
-    log::warn("agent", "task {}: the base model cannot be read: {}", entry->id(), base.error().what);
-    later(entry->id(), event::BaseMissing{});
+    with_models(entry, [this, entry] { start_trainer(entry); });
   }
 }
 
+void Agent::with_models(const EntryPtr& entry, std::function<void()> then) {
+  const wire::Task& task = entry->state.task;
+  const auto& continued = entry->state.continued;
+  const bool needs_base = !entry->work->base;
+  if (!needs_base && (!continued || entry->work->kept)) {
+    then();
+    return;
+  }
+  const Digest model = needs_base ? task.base : continued->parameters;
+  auto layout = tensor::Layout::parse(task.layout_text);
+  auto file = layout ? load_model(model, layout->bytes()) : Result<SharedFd>(fail(layout.error()));
+  if (file) {
+    check_model(entry, model, *file, [this, entry, needs_base, file = *file, then = std::move(then)] {
+      (needs_base ? entry->work->base : entry->work->kept) = file;
+      with_models(entry, then);
+    });
+  } else {
+    boost::asio::post(loop_, [this, entry, work = entry->work, model, error = file.error()] {
+      if (!work->abandoned && !stopping_) {
+        model_missing(entry, model, error);
+      }
+    });
+  }
+}
+
+// corrupt: it is dropped. A full memory passes.
+void Agent::model_missing(const EntryPtr& entry, const Digest& model, const Error& error) {
+  const TaskId id = entry->id();
+  if (error.kind == ErrorKind::resource || error.kind == ErrorKind::transient || error.kind == ErrorKind::cancelled) {
+    dispatch(id, entry->state.phase == Phase::encoding ? Event(event::EncodeFailed{error})
+                                                       : Event(event::TrainFailed{error}));
+    return;
+  }
+  log::error("agent", "task {}: model {} cannot be used: {}", id, model.short_hex(), error.what);
+  const bool base = model == entry->state.task.base;
+  dispatch(id, base ? Event(event::BaseMissing{}) : Event(event::KeptMissing{}),
+           [this, model, error] { return error.kind == ErrorKind::corrupt ? storage_.drop_model(model) : Result<>(); });
+}
+
 // A model that was stored for a while is trusted only after its digest says so.
-void Agent::check_base(const EntryPtr& entry, const SharedFd& base) {
+void Agent::check_model(const EntryPtr& entry, const Digest& model, const SharedFd& file, std::function<void()> then) {
   checking_base_ = true;
-  worker_.run([this, entry, base, work = entry->work, model = entry->state.task.base,
-               text = entry->state.task.layout_text, &stop = worker_.stopping()]() -> Worker::After {
+  worker_.run([this, entry, file, work = entry->work, model, text = entry->state.task.layout_text,
+               then = std::move(then), &stop = worker_.stopping()]() -> Worker::After {
     auto layout = tensor::Layout::parse(text);
-    auto verified = layout ? verify_model(*layout, model, base->get(), stop) : Result<>(fail(layout.error()));
-    return [this, entry, base, work, model, verified = std::move(verified)] {
+    auto verified = layout ? verify_model(*layout, model, file->get(), stop) : Result<>(fail(layout.error()));
+    return [this, entry, work, model, then, verified = std::move(verified)] {
       checking_base_ = false;
       schedule_soon();
       if (work->abandoned || stopping_) {
         return;
       }
       if (verified) {
-        work->base = base;
-        start_trainer(entry);
-      } else if (verified.error().kind == ErrorKind::corrupt) {
-        log::error("agent", "task {}: {}; it is dropped", entry->id(), verified.error().what);
-        dispatch(entry->id(), event::BaseMissing{}, [this, model] { return storage_.drop_model(model); });
+        then();
       } else {
-        dispatch(entry->id(), event::TrainFailed{verified.error()});
+        model_missing(entry, model, verified.error());
       }
     };
   });
@@ -68,11 +95,12 @@ Result<trainer::Job> Agent::job_for(const TaskState& state) const {
              : task.kind == wire::TaskKind::evaluate ? trainer::JobKind::evaluate
                                                      : trainer::JobKind::train;
   job.model = task.model;
-  job.seed = task.seed;
+  const int rounds = state.continued ? state.continued->rounds : 0;
+  job.seed = seed_of_local_round(task.seed, rounds);
   job.training = {task.training.epochs,        task.training.batch,    task.training.optimizer,
                   task.training.learning_rate, task.training.momentum, task.training.weight_decay,
                   task.training.loss};
-  job.evaluate_first = task.kind == wire::TaskKind::train && task.evaluate && !state.metrics;
+  job.evaluate_first = task.kind == wire::TaskKind::train && task.evaluate && !state.metrics && rounds == 0;
   job.checkpoints = {config_.checkpoint_batches, Seconds(config_.checkpoint_interval).count()};
   if (task.kind == wire::TaskKind::init) {
     return job;
@@ -110,7 +138,8 @@ void Agent::start_trainer(const EntryPtr& entry) {
   work->result = std::make_shared<Fd>(*std::move(result));
   job->resume = work->resume;
   const auto descriptor = [](const SharedFd& file) { return file ? file->get() : -1; };
-  auto started = trainer_.start(*job, {descriptor(work->base), descriptor(work->result), descriptor(work->checkpoint)},
+  const SharedFd& from = entry->state.continued ? work->kept : work->base;
+  auto started = trainer_.start(*job, {descriptor(from), descriptor(work->result), descriptor(work->checkpoint)},
                                 callbacks_for(entry->id(), work));
   if (!started) {
     work->result.reset();
@@ -264,7 +293,59 @@ void Agent::trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<
     outcome.layout_text.clear();
   }
   work->outcome = outcome;
-  dispatch(id, event::Trained{outcome});
+  if (offline_rounds(entry->state) > (entry->state.continued ? entry->state.continued->rounds : 0)) {
+    trained_offline(entry);
+  } else {
+    dispatch(id, event::Trained{outcome});
+  }
+}
+
+// For how many rounds this task may be trained beyond its own.
+int Agent::offline_rounds(const TaskState& state) const {
+  const bool offline = !link_->up() && state.task.kind == wire::TaskKind::train;
+  return offline ? static_cast<int>(config_.offline_continue) : 0;
+}
+
+// The parameters are named first, which takes a moment; whether there is still no link is looked at after it.
+void Agent::trained_offline(const EntryPtr& entry) {
+  worker_.run([this, entry, work = entry->work, file = entry->work->result, text = entry->state.task.layout_text,
+               &stop = worker_.stopping()]() -> Worker::After {
+    const auto layout = tensor::Layout::parse(text);
+    auto digest = layout ? digest_of_model(*layout, file->get(), stop) : Result<Digest>(fail(layout.error()));
+    return [this, entry, work, file, bytes = layout ? layout->bytes() : 0, digest = std::move(digest)] {
+      if (work->abandoned || stopping_) {
+        return;
+      }
+      if (!digest) {
+        dispatch(entry->id(), event::TrainFailed{digest.error()});
+        return;
+      }
+      const int rounds = offline_rounds(entry->state);
+      if (rounds <= (entry->state.continued ? entry->state.continued->rounds : 0)) {
+        dispatch(entry->id(), event::Trained{work->outcome});
+        return;
+      }
+      const wire::Task& task = entry->state.task;
+      dispatch(entry->id(), event::Trained{work->outcome, rounds, *digest},
+               [this, task, bytes, digest = *digest, file]() -> Result<> {
+                 std::vector<Digest> keep = models_in_use();
+                 keep.push_back(digest);
+                 auto put = storage_.put_model(digest, task.ref.run, task.layout_text, bytes, part_source(file), keep);
+                 return put ? storage_.drop_checkpoint(task.ref.task) : put;
+               });
+    };
+  });
+}
+
+// The next local round begins with what this one gave.
+void Agent::keep_round(Entry& entry) {
+  Work& work = *entry.work;
+  log::info("agent", "task {}: no link after {} local rounds; training goes on", entry.id(),
+            entry.state.continued->rounds);
+  work.kept = std::exchange(work.result, nullptr);
+  work.checkpoint.reset();
+  work.resume.reset();
+  work.phase.clear();
 }
 
 }  // namespace flops::agent

@@ -143,6 +143,17 @@ void Agent::keep_model(const TaskState& of, const SharedFd& model) {
 }
 
 void Agent::begin_encode(const EntryPtr& entry) {
+  if (entry->state.continued && entry->state.continued->ends) {
+    with_models(entry, [this, entry] {
+      entry->work->result = entry->work->kept;
+      encode(entry);
+    });
+  } else {
+    encode(entry);
+  }
+}
+
+void Agent::encode(const EntryPtr& entry) {
   const wire::Task& task = entry->state.task;
   const TaskId id = entry->id();
   const std::shared_ptr<Work> work = entry->work;
@@ -160,6 +171,7 @@ void Agent::begin_encode(const EntryPtr& entry) {
         return;
       }
       work->base.reset();
+      work->kept.reset();
       work->result.reset();
       if (update) {
         dispatch(id, event::Encoded{update->ref, work->outcome}, [this, id, update] {

@@ -116,8 +116,12 @@ Assembled assemble(const AssembleInput& input, const std::atomic<bool>& stop) {
   return {std::make_shared<Fd>(*std::move(model)), std::nullopt, false};
 }
 
+Result<Digest> digest_of_model(const tensor::Layout& layout, int file, const std::atomic<bool>& stop) {
+  return tensor::model_digest(layout, stoppable(tensor::from_file(file, 0), stop));
+}
+
 Result<> verify_model(const tensor::Layout& layout, const Digest& expected, int file, const std::atomic<bool>& stop) {
-  auto digest = tensor::model_digest(layout, stoppable(tensor::from_file(file, 0), stop));
+  auto digest = digest_of_model(layout, file, stop);
   if (!digest) {
     return fail(digest.error());
   }

@@ -35,6 +35,7 @@ struct Assembled {
 };
 [[nodiscard]] Assembled assemble(const AssembleInput& input, const std::atomic<bool>& stop);
 
+[[nodiscard]] Result<Digest> digest_of_model(const tensor::Layout& layout, int file, const std::atomic<bool>& stop);
 // corrupt when the file's values are not the model `expected`.
 [[nodiscard]] Result<> verify_model(const tensor::Layout& layout, const Digest& expected, int file,
                                     const std::atomic<bool>& stop);

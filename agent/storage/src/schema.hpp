@@ -6,7 +6,7 @@
 
 namespace flops::agent {
 
-inline constexpr std::array<std::string_view, 3> state_migrations = {R"sql(
+inline constexpr std::array<std::string_view, 4> state_migrations = {R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- The messages are kept as they stand on the wire: one format, one decoder.
@@ -82,6 +82,10 @@ DROP TABLE checkpoints;
 DROP TABLE models;
 DROP TABLE parts;
 DROP TABLE contents;
+)sql",
+                                                                     R"sql(
+-- Local rounds that were trained offline, as the result they would make; its `update` names the parameters, a model.
+ALTER TABLE tasks ADD COLUMN continued TEXT;
 )sql"};
 
 inline constexpr std::array<std::string_view, 1> content_migrations = {R"sql(

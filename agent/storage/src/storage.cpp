@@ -86,6 +86,33 @@ Result<> decode_into(const store::Row& row, int column, std::optional<Message>& 
   return {};
 }
 
+// Continued as the result message that it would make, so that there is one format and one decoder.
+std::optional<wire::ResultMessage> message_of(const TaskState& state) {
+  if (!state.continued) {
+    return std::nullopt;
+  }
+  const Outcome& outcome = state.continued->outcome;
+  wire::ResultMessage message;
+  message.ref = state.task.ref;
+  message.update = {state.continued->parameters, 1};
+  message.layout = outcome.layout;
+  message.weight = outcome.weight;
+  message.train_loss = outcome.train_loss;
+  message.train_seconds = outcome.train_seconds;
+  message.local_rounds = state.continued->rounds;
+  return message;
+}
+
+std::optional<Continued> continued_of(const std::optional<wire::ResultMessage>& message) {
+  if (!message) {
+    return std::nullopt;
+  }
+  return Continued{static_cast<int>(message->local_rounds),
+                   message->update.sha256,
+                   {message->weight, message->train_loss, message->train_seconds, message->layout, {}},
+                   false};
+}
+
 Result<TaskState> read_task(const store::Row& row) {
   TaskState state;
   auto phase = parse_phase(row.text(0));
@@ -104,6 +131,11 @@ Result<TaskState> read_task(const store::Row& row) {
   if (auto metrics = decode_into(row, 5, state.metrics); !metrics) {
     return fail(metrics.error());
   }
+  std::optional<wire::ResultMessage> continued;
+  if (auto kept = decode_into(row, 8, continued); !kept) {
+    return fail(kept.error());
+  }
+  state.continued = continued_of(continued);
   if (auto broken = broken_invariant(state)) {
     return fail(ErrorKind::corrupt, "{}", *broken);
   }
@@ -194,20 +226,23 @@ Result<> Storage::put_task(const TaskState& state) {
   const std::string task = wire::encode(state.task);
   const auto result = encoded(state.result);
   const auto metrics = encoded(state.metrics);
+  const auto continued = encoded(message_of(state));
   return states_.run(
-      "INSERT INTO tasks(id, phase, attempts, interruptions, task, result, metrics, metrics_delivered) "
-      "VALUES(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET phase = excluded.phase, "
+      "INSERT INTO tasks(id, phase, attempts, interruptions, task, result, metrics, metrics_delivered, continued) "
+      "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET phase = excluded.phase, "
       "attempts = excluded.attempts, interruptions = excluded.interruptions, task = excluded.task, "
-      "result = excluded.result, metrics = excluded.metrics, metrics_delivered = excluded.metrics_delivered",
+      "result = excluded.result, metrics = excluded.metrics, metrics_delivered = excluded.metrics_delivered, "
+      "continued = excluded.continued",
       {id, to_string(state.phase), state.attempts, state.interruptions, task, nullable(result), nullable(metrics),
-       state.metrics_delivered});
+       state.metrics_delivered, nullable(continued)});
 }
 
 Result<std::vector<TaskState>> Storage::tasks(std::size_t& damaged_rows) {
   std::vector<TaskState> states;
   std::vector<std::int64_t> unreadable;
   auto read = states_.each(
-      "SELECT phase, attempts, interruptions, task, result, metrics, metrics_delivered, seq FROM tasks ORDER BY seq",
+      "SELECT phase, attempts, interruptions, task, result, metrics, metrics_delivered, seq, continued FROM tasks "
+      "ORDER BY seq",
       {}, [&](const store::Row& row) -> Result<> {
         if (auto state = read_task(row)) {
           states.push_back(*std::move(state));

@@ -58,6 +58,8 @@ resume_after = "1m"
 [mqtt]
 keep_alive = "10s"
 session_expiry = "2d"
+[offline]
+continue = 3
 [labels]
 site = "hall-3"
 [[dataset]]
@@ -89,6 +91,7 @@ test_labels = "/d"
   CHECK(config->conditions == conditions);
   CHECK(config->keep_alive == std::chrono::seconds(10));
   CHECK(config->session_expiry == std::chrono::hours(48));
+  CHECK(config->offline_continue == 3);
   CHECK(config->labels == std::map<std::string, std::string>{{"site", "hall-3"}});
   REQUIRE(config->datasets.size() == 1);
   CHECK(config->datasets[0].tag == "mnist");
@@ -111,6 +114,8 @@ metered_interfaces = "wwan0"
 time_windows = ["22:00-06:00", "nights"]
 [mqtt]
 keep_alive = 30
+[offline]
+continue = 1001
 [[dataset]]
 tag = "a b"
 train_samples = "x"
@@ -125,6 +130,7 @@ train_samples = "x"
   CHECK(says(text, "agent.toml:11: 'conditions.metered_interfaces': expected a list of texts"));
   CHECK(says(text, "agent.toml:12: 'conditions.time_windows': 'nights'"));
   CHECK(says(text, "agent.toml:14: 'mqtt.keep_alive'"));
+  CHECK(says(text, "agent.toml:16: 'offline.continue': 1001 is out of range"));
   CHECK(says(text, "'a b' is not a tag"));
   CHECK(says(text, "'test_labels' is missing"));
 }

@@ -49,7 +49,7 @@ TEST_CASE("storage: a new database has the newest schema, an old program refuses
   SUBCASE("contents") {}
   {
     Storage storage = open(folder.path());
-    CHECK(storage.states().integer("PRAGMA user_version").value() == 3);
+    CHECK(storage.states().integer("PRAGMA user_version").value() == 4);
     CHECK(storage.contents().integer("PRAGMA user_version").value() == 1);
     store::Database& newer = in_states ? storage.states() : storage.contents();
     REQUIRE(newer.run("PRAGMA user_version=99").has_value());

@@ -30,6 +30,24 @@ TEST_CASE("storage: a task comes back as it was written, in every phase, after r
   }
 }
 
+TEST_CASE("storage: local rounds that were trained offline come back, but for whether they are being encoded") {
+  const test::TemporaryFolder folder;
+  for (const Phase phase : {Phase::ready, Phase::running, Phase::encoding}) {
+    TaskState state = task("t1", phase);
+    state.continued = Continued{3, digest(6), {60, 0.25, 4.5, digest(5), {}}, phase == Phase::encoding};
+    {
+      Storage storage = open(folder.path());
+      REQUIRE(storage.put_task(state).has_value());
+    }
+    Storage storage = open(folder.path());
+    state.continued->ends = false;
+    CHECK(tasks_of(storage) == std::vector{state});
+    state.continued.reset();
+    REQUIRE(storage.put_task(state).has_value());
+    CHECK(tasks_of(storage) == std::vector{state});
+  }
+}
+
 TEST_CASE("storage: a finished task leaves its id, an absent one nothing") {
   const test::TemporaryFolder folder;
   Storage storage = open(folder.path());

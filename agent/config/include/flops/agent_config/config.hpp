@@ -35,6 +35,8 @@ struct Config {
   Conditions conditions;
   std::filesystem::path system_root = "/";  // above the proc and sys that the conditions are read from
 
+  std::int64_t offline_continue = 0;  // local rounds beyond the task's own while there is no link
+
   std::chrono::milliseconds keep_alive{30'000};
   std::chrono::milliseconds session_expiry{std::chrono::hours(24 * 7)};
   std::chrono::milliseconds answer_timeout{std::chrono::minutes(2)};
