@@ -40,9 +40,7 @@ Result<std::unique_ptr<Link>> Link::create(const boost::asio::any_io_executor& l
   mqtt::Handlers events;
   events.connected = [raw](bool) { raw->connected(); };
   events.connect_failed = [raw](const Error& error) {
-    if (raw->handlers_.attempt_failed) {
-      raw->handlers_.attempt_failed(error);
-    }
+    raw->handlers_.failed(error);
     raw->connect_again(error);
   };
   events.lost = [raw](const Error& error) { raw->gone(error); };
@@ -142,7 +140,6 @@ void Link::connect_again(const Error& error) {
   if (stopping_) {
     return;
   }
-  handlers_.failed(error);
   const milliseconds wait = pace_.next(random_);
   if (error.what != last_problem_) {  // the same problem for hours is one line, not thousands
     last_problem_ = error.what;

@@ -29,9 +29,7 @@ class Link {
     std::function<void()> down;
     std::function<void(const Error&)> failed;  // an attempt; the next one comes by itself
     std::function<void(mqtt::Message)> message;
-    // For a looker-on; may be empty. An attempt begins; it failed.
-    std::function<void()> attempt = {};
-    std::function<void(const Error&)> attempt_failed = {};
+    std::function<void()> attempt = {};  // one begins; may be empty
   };
 
   // permanent: the identity's files are unusable. `will`: the retained state the broker publishes when we vanish.
