@@ -1,6 +1,9 @@
 // A device whose clock is decades off: it says so, waits, and takes part once the clock is right, without a restart.
 #include <algorithm>
 #include <iterator>
+#include <optional>
+
+#include <boost/json.hpp>
 
 #include "flops/core/file.hpp"
 #include "scenario.hpp"
@@ -47,6 +50,37 @@ Result<> set_clock(const std::filesystem::path& file, const std::string& time) {
   return replace_file(file, time + "\n");
 }
 
+// Enrolling waits for the clock as well. Its clock is right afterwards.
+Result<> enrol_with_wrong_clock(Stage& stage, Fleet& fleet, const std::filesystem::path& clock) {
+  auto api = CoordinatorApi::of(fleet.coordinator_state());
+  auto token = api ? api->post("tokens", {{"uses", 1}, {"expires_seconds", 3600}})
+                   : Result<boost::json::object>(fail(api.error()));
+  if (!token) {
+    return fail(token.error(), "making an enrolment token");
+  }
+  process::Command command = fleet.agent(device).command();
+  command.log_file = stage.log_of("enroll");
+  command.arguments.front() = "enroll";
+  command.arguments.insert(command.arguments.end(),
+                           {"--coordinator", api->address(), "--token", token->at("token").as_string().c_str()});
+  std::optional<process::Exit> exit;
+  auto child = process::Child::spawn(stage.loop.get_executor(), command, [&](process::Exit how) { exit = how; });
+  if (!child) {
+    return fail(child.error());
+  }
+  if (auto waits = at_moment(stage, {"enroll", {"is the time set", "waiting until it is right"}}, [] {}); !waits) {
+    return waits;
+  }
+  if (auto set = set_clock(clock, "+0"); !set) {
+    return set;
+  }
+  auto ended = stage.until("flops-agent enroll to end", [&] { return exit.has_value(); });
+  if (ended && (exit->signalled || exit->code != 0)) {
+    return fail(ErrorKind::permanent, "flops-agent enroll {}", exit->describe());
+  }
+  return ended;
+}
+
 Result<> play_clock(Stage& stage, Fleet& fleet, const std::string& time) {
   auto faketime = find_faketime();
   if (!faketime) {
@@ -70,6 +104,12 @@ Result<> play_clock(Stage& stage, Fleet& fleet, const std::string& time) {
                                  {"FAKETIME_CACHE_DURATION", "1"},
                                  {"FAKETIME_DONT_FAKE_MONOTONIC", "1"}};
   stage.struck("clock");
+  if (auto enrolled = enrol_with_wrong_clock(stage, fleet, clock); !enrolled) {
+    return enrolled;
+  }
+  if (auto set = set_clock(clock, "@" + time); !set) {
+    return set;
+  }
   if (auto started = agent.start(); !started) {
     return started;
   }

@@ -125,7 +125,11 @@ Result<> RunController::new_model(std::int64_t round, const aggregation::NewMode
 // no sum, and nobody gets a receipt, so nobody lets go of anything.
 void RunController::round_in_trouble(const Error& error, std::string_view doing) {
   constexpr std::chrono::seconds pause{5};
-  log::error("runs", "{}: {}", doing, error.what);
+  if (error.kind == ErrorKind::cancelled) {  // what is in trouble was said
+    log::info("runs", "{}: {}", doing, error.what);
+  } else {
+    log::error("runs", "{}: {}", doing, error.what);
+  }
   if (error.kind == ErrorKind::corrupt || error.kind == ErrorKind::permanent || error.kind == ErrorKind::bug) {
     feed(rounds::AggregationFailed{error.what});
     return;
