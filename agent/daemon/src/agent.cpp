@@ -63,9 +63,6 @@ Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity
 Agent::~Agent() = default;
 
 Result<> Agent::start() {
-  if (auto noted = storage_.put_meta("session", session_); !noted) {
-    return fail(noted.error(), "recording the session");
-  }
   survey_datasets();
   std::size_t damaged = 0;
   auto tasks = storage_.tasks(damaged);

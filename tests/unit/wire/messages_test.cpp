@@ -101,7 +101,7 @@ TEST_CASE("wire: a result says its local rounds, one when it does not") {
 }
 
 TEST_CASE("wire: a reconnect window may be missing, but not be wrong or keep devices away for long") {
-  const std::string good = encode(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, 40});
+  const std::string good = encode(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, {}, 40});
   const std::string field = "\"reconnect_window_seconds\":40";
   REQUIRE(good.find(field) != std::string::npos);
   const auto older = decode<CoordinatorStatus>(replace(good, "," + field, ""));
