@@ -44,10 +44,10 @@ class Line final : public JobObserver {
       return go_on;
     }
     const SteadyTime now = SystemClock().steady();
-    if (said_once_ && now - last_ < progress_interval) {
+    if (phase == phase_ && now - last_ < progress_interval) {
       return {};
     }
-    said_once_ = true;
+    phase_ = phase;
     last_ = now;
     trainer::Answer answer;
     answer.progress = trainer::Progress{std::string(phase), done, total};
@@ -106,7 +106,7 @@ class Line final : public JobObserver {
 
   int socket_;
   SteadyTime last_{};
-  bool said_once_ = false;
+  std::string phase_;  // of the last progress: a new one is said at once
   bool suspended_ = false;
   int unanswered_ = 0;
 };

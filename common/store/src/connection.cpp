@@ -152,6 +152,7 @@ Result<> Database::State::script(const char* sql, std::string_view doing) {
 }
 
 Result<> Database::State::synchronize(Durability how) {
+  how = always_full ? Durability::full : how;
   if (synchronized_ == how) {
     return {};
   }

@@ -47,6 +47,7 @@ struct Database::State {
   std::list<Cached> cache;  // most recently used first
   bool in_transaction = false;
   Durability durability = Durability::full;  // of a commit that asks for nothing else
+  bool always_full = false;                  // whatever a commit asks for
 
  private:
   [[nodiscard]] Result<sqlite3_stmt*> prepare(std::string_view sql);

@@ -28,6 +28,9 @@ Result<> configure(Database::State& state, const OpenOptions& options) {
     return done;
   }
   state.durability = options.durability;
+  // Else the next transaction could write over the journal of one whose end is not on the disk yet: after a power cut a
+  // part of that would be rolled back.
+  state.always_full = options.journal == Journal::rollback;
   return state.synchronize(options.durability);
 }
 

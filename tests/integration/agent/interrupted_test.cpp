@@ -32,7 +32,7 @@ Interrupted in_the_middle(Fleet& fleet) {
   task.ref.round = 2;
   task.model = "staged";
   fleet.command("task", task);
-  fleet.wait([&] { return fleet.agent_log().find("task t2: a checkpoint after 1 of 2 batches") != std::string::npos; },
+  fleet.wait([&] { return fleet.agent_log().find("task t2: a checkpoint is on the disk") != std::string::npos; },
              "the checkpoint on the disk");
   return {task, offered.update};
 }

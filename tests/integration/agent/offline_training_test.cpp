@@ -115,7 +115,7 @@ TEST_CASE("agent: back online between two rounds it sends what it has, also when
   const wire::Task task = give_task(fleet, "staged");
   cut_link(fleet);
   set_temperature(fleet, 20);
-  wait_for_log(fleet, "a checkpoint after 1 of 2 batches is on the disk");
+  wait_for_log(fleet, "a checkpoint is on the disk");
   REQUIRE(fleet.stop_agent(SIGKILL).signalled);
   fleet.start_agent();
   wait_for_log(fleet, "no link after 1 local rounds");
@@ -142,8 +142,8 @@ TEST_CASE("agent: killed in every local round, offline training ends in the same
   const auto checkpoints = [&] {
     std::size_t count = 0;
     const std::string log = fleet.agent_log();
-    for (std::size_t at = log.find("batches is on the disk"); at != std::string::npos;
-         at = log.find("batches is on the disk", at + 1)) {
+    for (std::size_t at = log.find("a checkpoint is on the disk"); at != std::string::npos;
+         at = log.find("a checkpoint is on the disk", at + 1)) {
       ++count;
     }
     return count;

@@ -69,7 +69,7 @@ enum class Durability {
 
 enum class Journal {
   write_ahead,  // one sync a commit, readers never wait; every page is written twice: log, then database (default)
-  rollback,     // new pages are written once, changed ones twice; three or four syncs a commit: for long values
+  rollback,     // new pages are written once, changed ones twice; four syncs for every commit: for long values
 };
 
 struct OpenOptions {
