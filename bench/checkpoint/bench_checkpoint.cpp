@@ -191,7 +191,7 @@ class Training {
         return read_at(memory.get(), place.offset + offset, into);
       });
     }));
-    expect(storage_.checkpoint());
+    expect(storage_.tidy());
     return seconds_since(begin);
   }
 
