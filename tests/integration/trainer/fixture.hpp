@@ -94,7 +94,10 @@ class TrainerUnderTest {
     trainer_.emplace(loop_.get_executor(), options);
   }
 
-  [[nodiscard]] bool run_until(const std::function<bool()>& condition) { return test::run_until(loop_, condition); }
+  // Long: LibTorch under a sanitizer on a busy machine.
+  [[nodiscard]] bool run_until(const std::function<bool()>& condition) {
+    return test::run_until(loop_, condition, std::chrono::seconds(90));
+  }
   // One job from start to end.
   Heard run(const trainer::Job& job, const Fd& parameters, const Fd& result) {
     Heard heard;

@@ -76,7 +76,7 @@ TEST_CASE("checkpoints: a worker killed again and again ends in the same bytes a
 TEST_CASE("checkpoints: a suspended job ends with one at the next batch, and goes on from it in the same worker") {
   RealTrainer trainer;
   Training training(trainer);
-  training.job.training.epochs = 10;  // long enough to be seen in training and suspended
+  training.job.training.epochs = 5;  // long enough to be seen in training and suspended
   const std::vector<float> undisturbed = training.undisturbed(trainer);
   training.result = memory(training.bytes);
   training.job.checkpoints = {};  // none but that
