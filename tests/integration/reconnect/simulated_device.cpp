@@ -40,9 +40,7 @@ Result<std::unique_ptr<SimulatedDevice>> SimulatedDevice::enrol(const boost::asi
     ++raw->counts_.attempts;
     raw->began_while_serving_ = raw->serving_;
   };
-  handlers.failed = [raw](const Error&) {
-    ++(raw->began_while_serving_ ? raw->counts_.refused : raw->counts_.failed);
-  };
+  handlers.failed = [raw](const Error&) { ++(raw->began_while_serving_ ? raw->counts_.refused : raw->counts_.failed); };
   auto link = agent::Link::create(loop, config, *identity, wire::encode(will), 0, std::move(handlers));
   if (!link) {
     return fail(link.error());
