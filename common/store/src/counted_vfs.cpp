@@ -46,6 +46,9 @@ int write(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 offset)
 
 int open(sqlite3_vfs*, sqlite3_filename path, sqlite3_file* file, int flags, int* out_flags) {
   sqlite3_vfs* underlying = counted().underlying;
+  if (underlying == nullptr) {
+    return SQLITE_CANTOPEN;
+  }
   const int code = underlying->xOpen(underlying, path, file, flags, out_flags);
   if (code == SQLITE_OK && file->pMethods != nullptr) {
     auto* tail = new (reinterpret_cast<std::byte*>(file) + counted().tail_at) Tail;

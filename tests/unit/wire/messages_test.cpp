@@ -74,8 +74,9 @@ TEST_CASE("wire: every message survives the way through JSON") {
   round_trip(Cancel{reference(), "over"});
   round_trip(HelloRequest{"s"});
   round_trip(Refused{"up/result", "field", "why"});
-  DeviceState state{true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", "temperature 81 C is above 80 C",
-                    0.5,  41.5,  80,  7, 3, {}};
+  DeviceState state{
+      true, false, "s", "0.1.0", {{"a", "b"}}, "training", "t", "temperature 81 C is above 80 C", 0.5, 41.5,
+      80,   7,     3,   {}};
   round_trip(state);
   state.health = {{"storage", "database or disk is full"}, {"clock", "1970"}};
   round_trip(state);
