@@ -50,6 +50,7 @@ void cut_link(Fleet& fleet) {
 void restore_link(Fleet& fleet) {
   fleet.broker().start();
   fleet.connect_coordinator();
+  fleet.command("hello", wire::HelloRequest{});  // the device may have been back before we could listen
   (void)fleet.next<wire::Hello>("hello");
 }
 
