@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <doctest/doctest.h>
+
 #include "flops/agent_task/task_machine.hpp"
 
 namespace flops::agent::script {
@@ -100,6 +102,32 @@ inline TaskState after(const std::vector<Event>& events) {
     state = on_event(state, event).next;
   }
   return state;
+}
+
+using Events = std::vector<Event>;
+inline Events operator+(Events a, const Events& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// A step of the machine: from the state after `before`, by `event`.
+struct Row {
+  const char* name;
+  Events before;
+  Event event;
+  Phase phase;
+  const char* actions;
+};
+
+inline void check_rows(const std::vector<Row>& rows) {
+  for (const Row& row : rows) {
+    SUBCASE(row.name) {
+      const Step step = on_event(after(row.before), row.event);
+      CHECK(to_string(step.next.phase) == to_string(row.phase));
+      CHECK(names(step.actions) == row.actions);
+      CHECK(broken_invariant(step.next).value_or("") == "");
+    }
+  }
 }
 
 }  // namespace flops::agent::script

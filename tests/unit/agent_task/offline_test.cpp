@@ -13,12 +13,6 @@ using namespace flops::agent::script;
 
 namespace {
 
-using Events = std::vector<Event>;
-Events operator+(Events a, const Events& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 constexpr double infinite = std::numeric_limits<double>::infinity();
 
 event::Chosen chosen(int rounds) {
@@ -33,25 +27,6 @@ const Events kept_one = running + Events{round_of(2)};
 const Events running_two = kept_one + Events{chosen(2)};
 const Events kept_two = running_two + Events{round_of(2)};
 const Events running_three = kept_two + Events{chosen(2)};
-
-struct Row {
-  const char* name;
-  Events before;
-  Event event;
-  Phase phase;
-  const char* actions;
-};
-
-void check_rows(const std::vector<Row>& rows) {
-  for (const Row& row : rows) {
-    SUBCASE(row.name) {
-      const Step step = on_event(after(row.before), row.event);
-      CHECK(to_string(step.next.phase) == to_string(row.phase));
-      CHECK(names(step.actions) == row.actions);
-      CHECK(broken_invariant(step.next).value_or("") == "");
-    }
-  }
-}
 
 wire::ResultMessage result_of(const Events& events) {
   const TaskState state = after(events);

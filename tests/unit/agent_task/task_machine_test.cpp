@@ -15,12 +15,6 @@ constexpr auto accepted = wire::ReceiptStatus::accepted;
 constexpr auto duplicate = wire::ReceiptStatus::duplicate;
 constexpr auto rejected = wire::ReceiptStatus::rejected;
 
-using Events = std::vector<Event>;
-Events operator+(Events a, const Events& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 // The usual way, as far as the name says.
 const Events fetching = {arrived(make_task())};
 const Events assembling = fetching + Events{event::ChunksComplete{}};
@@ -31,25 +25,6 @@ const Events offering = encoding + Events{encoded()};
 const Events uploading = offering + Events{granted({{0, 3}})};
 const Events finished = uploading + Events{receipted(accepted)};
 const Events failed = running + Events{event::TrainFailed{error(ErrorKind::permanent)}};
-
-struct Row {
-  const char* name;
-  Events before;
-  Event event;
-  Phase phase;
-  const char* actions;
-};
-
-void check_rows(const std::vector<Row>& rows) {
-  for (const Row& row : rows) {
-    SUBCASE(row.name) {
-      const Step step = on_event(after(row.before), row.event);
-      CHECK(to_string(step.next.phase) == to_string(row.phase));
-      CHECK(names(step.actions) == row.actions);
-      CHECK(broken_invariant(step.next).value_or("") == "");
-    }
-  }
-}
 
 }  // namespace
 
