@@ -108,11 +108,13 @@ Result<> Fleet::write_configuration(int device) const {
       "device = \"{}\"\nlog_level = \"debug\"\n[state]\nfolder = \"{}\"\n"
       "[trainer]\nprogram = \"{}\"\nthreads = 1\nbackground = false\ncheckpoint_batches = 2\n"
       "checkpoint_to_disk = \"0s\"\n[mqtt]\nkeep_alive = \"{}s\"\nanswer_timeout = \"{}s\"\n"
-      "[[dataset]]\ntag = \"{}\"\nformat = \"idx\"\ntrain_samples = \"{}\"\ntrain_labels = \"{}\"\n"
+      "[offline]\ncontinue = {}\n[[dataset]]\ntag = \"{}\"\nformat = \"idx\"\ntrain_samples = \"{}\"\ntrain_labels = "
+      "\"{}\"\n"
       "test_samples = \"{}\"\ntest_labels = \"{}\"\n",
       device_name(device), state_of(device).string(), (stage_.programs / "flops-trainer").string(),
-      plan.keep_alive_seconds, plan.answer_timeout_seconds, data_tag, (data / "train-images").string(),
-      (data / "train-labels").string(), (data / "test-images").string(), (data / "test-labels").string());
+      plan.keep_alive_seconds, plan.answer_timeout_seconds, plan.offline_continue, data_tag,
+      (data / "train-images").string(), (data / "train-labels").string(), (data / "test-images").string(),
+      (data / "test-labels").string());
   return replace_file(stage_.folder / (device_name(device) + ".toml"), text);
 }
 

@@ -34,6 +34,7 @@ struct Plan {
   std::string public_host;
   int keep_alive_seconds = 30;
   int answer_timeout_seconds = 10;
+  int offline_continue = 0;
   std::set<int> absent;  // devices that are not started with the others
 };
 

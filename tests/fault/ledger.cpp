@@ -81,10 +81,11 @@ Result<CoordinatorLedger> read_coordinator(const fs::path& database, const fs::p
   }
   CoordinatorLedger ledger;
   auto read =
-      each(db->get(), "SELECT run, round, device, task, blob, bytes FROM contributions", [&](sqlite3_stmt* row) {
-        ledger.contributions.push_back({text(row, 0), sqlite3_column_int64(row, 1), text(row, 2), text(row, 3),
-                                        text(row, 4), sqlite3_column_int64(row, 5)});
-      });
+      each(db->get(), "SELECT run, round, device, task, blob, bytes, local_rounds FROM contributions",
+           [&](sqlite3_stmt* row) {
+             ledger.contributions.push_back({text(row, 0), sqlite3_column_int64(row, 1), text(row, 2), text(row, 3),
+                                             text(row, 4), sqlite3_column_int64(row, 5), sqlite3_column_int64(row, 6)});
+           });
   if (read) {
     read = each(db->get(), "SELECT run, round, state, model FROM rounds ORDER BY run, round", [&](sqlite3_stmt* row) {
       ledger.rounds.push_back({text(row, 0), sqlite3_column_int64(row, 1), text(row, 2), text(row, 3)});

@@ -17,6 +17,7 @@ struct Contribution {
   std::string task;
   std::string blob;
   std::int64_t bytes = 0;
+  std::int64_t local_rounds = 0;
 };
 
 struct RoundRecord {

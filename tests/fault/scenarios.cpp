@@ -32,6 +32,7 @@ std::vector<Scenario> all_scenarios() {
   add_fleet_rows(table);
   add_clock_rows(table);
   add_network_rows(table);
+  add_offline_rows(table);
   add_disk_rows(table);
   std::vector<Scenario> references;
   for (const Scenario& row : table) {

@@ -104,6 +104,8 @@ void bind(ConfigSpec& spec, Draft& draft) {
   spec.path("state.folder", config.state_folder, "Database and identity; the agent must be able to write there");
   spec.integer("state.model_quota_mb", config.model_quota_mb, 1, 1 << 20,
                "Models are kept for the next rounds up to so many MiB, the least recently used go first");
+  spec.integer("state.outbox_quota_mb", config.outbox_quota_mb, 1, 1 << 20,
+               "While updates of so many MiB wait for their receipts, no new training is taken");
   spec.path("trainer.program", config.trainer_program, "The program that trains");
   spec.integer("trainer.threads", config.trainer_threads, 0, 1024, "Compute threads; 0: all cores");
   spec.duration("trainer.warm_for", config.trainer_warm_for, milliseconds(0), std::chrono::hours(24),

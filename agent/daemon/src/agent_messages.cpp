@@ -174,7 +174,7 @@ void Agent::on_task(const wire::Task& task) {
   }
   std::vector<const TaskState*> open;
   std::ranges::transform(entries_, std::back_inserter(open), [](const EntryPtr& entry) { return &entry->state; });
-  Admission admission = admit(open, task);
+  Admission admission = admit(open, task, static_cast<std::uint64_t>(config_.outbox_quota_mb) << 20U);
   if (admission.refusal.empty()) {
     admission.refusal = problem_with(task);
   }

@@ -76,6 +76,7 @@ json::object round_json(const registry::RoundRow& round) {
           {"evaluated_samples", round.evaluated_samples},
           {"participants", round.participants},
           {"late", round.late},
+          {"local_rounds", round.local_rounds},
           {"dropped", round.dropped},
           {"rejected", round.rejected},
           {"bytes_up", round.bytes_up},

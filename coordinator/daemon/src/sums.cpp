@@ -55,7 +55,8 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
   const Upload upload = std::move(active_->uploads.at(task));
   active_->uploads.erase(task);
   const wire::ResultMessage& result = upload.result;
-  log::debug("updates", "task {}: {}", task, outcome ? "durable and summed" : "not summed");
+  log::debug("updates", "task {}: {}, {} local rounds", task, outcome ? "durable and summed" : "not summed",
+             result.local_rounds);
   if (!outcome) {
     const ErrorKind kind = outcome.error().kind;
     if (kind != ErrorKind::permanent && kind != ErrorKind::corrupt) {
@@ -81,7 +82,8 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
                                       result.train_loss,
                                       result.train_seconds,
                                       result.ref.round,
-                                      result.base};
+                                      result.base,
+                                      result.local_rounds};
   auto added = parts_.registry.add_contribution(active_->state.id, active_->state.round, row);
   if (!added) {
     round_in_trouble(added.error(), fmt::format("recording the update of {}", upload.device));

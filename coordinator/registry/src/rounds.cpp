@@ -70,10 +70,10 @@ Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
   std::vector<RoundRow> rows;
   auto read = database_.each(
       "SELECT r.round, r.state, r.rejected, r.bytes_down, r.seconds, r.model, c.n, c.bytes, c.slowest, c.loss, "
-      "m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, c.late FROM rounds r "
+      "m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, c.late, c.local FROM rounds r "
       "LEFT JOIN (SELECT round, COUNT(*) n, SUM(base_round < round) late, SUM(bytes) bytes, MAX(train_seconds) "
-      "slowest, "
-      "  SUM(train_loss * weight) / SUM(weight) loss FROM contributions WHERE run = ?1 GROUP BY round) c "
+      "  slowest, SUM(local_rounds) local, SUM(train_loss * weight) / SUM(weight) loss FROM contributions WHERE run = "
+      "?1 GROUP BY round) c "
       "  ON c.round = r.round "
       "LEFT JOIN (SELECT round, SUM(samples) samples, SUM(accuracy * samples) / SUM(samples) accuracy, "
       "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy) low, MAX(accuracy) high FROM metrics WHERE run = ?1 "
@@ -102,6 +102,7 @@ Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
         round.accuracy_max = optional_number(row, 14);
         round.dropped = row.integer(15);
         round.late = row.integer(16);
+        round.local_rounds = row.integer(17);
         rows.push_back(std::move(round));
         return {};
       });
@@ -118,9 +119,9 @@ Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, co
   auto done = step([&]() -> Result<> {
     auto inserted = database_.run(
         "INSERT INTO contributions(run, round, device, task, blob, bytes, weight, train_loss, train_seconds, at, "
-        "base_round, base) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "base_round, base, local_rounds) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         {run.str(), round, row.device.str(), row.task.str(), blob, row.bytes, row.weight, row.train_loss,
-         row.train_seconds, now(), row.base_round, base});
+         row.train_seconds, now(), row.base_round, base, row.local_rounds});
     if (!inserted) {
       return inserted;
     }
@@ -140,8 +141,8 @@ Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, co
 Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, std::int64_t round) {
   std::vector<ContributionRow> rows;
   auto read = database_.each(
-      "SELECT device, task, blob, bytes, weight, train_loss, train_seconds, base_round, base FROM contributions "
-      "WHERE run = ? AND round = ? ORDER BY device",
+      "SELECT device, task, blob, bytes, weight, train_loss, train_seconds, base_round, base, "
+      "local_rounds FROM contributions WHERE run = ? AND round = ? ORDER BY device",
       {run.str(), round}, [&](const Row& row) -> Result<> {
         auto device = DeviceId::parse(row.text(0));
         auto task = TaskId::parse(row.text(1));
@@ -151,8 +152,8 @@ Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, s
           return fail(ErrorKind::corrupt, "contributions of run {} are not readable", run);
         }
         rows.push_back({*device, *task, *blob, static_cast<std::uint64_t>(row.integer(3)),
-                        static_cast<std::uint32_t>(row.integer(4)), row.number(5), row.number(6), row.integer(7),
-                        *base});
+                        static_cast<std::uint32_t>(row.integer(4)), row.number(5), row.number(6), row.integer(7), *base,
+                        row.integer(9)});
         return {};
       });
   if (!read) {

@@ -6,7 +6,7 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 2> migrations = {
+inline constexpr std::array<std::string_view, 3> migrations = {
     R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
@@ -58,6 +58,10 @@ UPDATE contributions SET base_round = round, base = COALESCE(
   (SELECT model FROM rounds WHERE rounds.run = contributions.run AND rounds.round = contributions.round - 1),
   (SELECT digest FROM models WHERE models.run = contributions.run AND models.round = 0), '');
 CREATE UNIQUE INDEX contributions_task ON contributions(run, task, device);
+)sql",
+    // Rounds that devices trained on while offline. What was written before is taken for one each.
+    R"sql(
+ALTER TABLE contributions ADD COLUMN local_rounds INTEGER NOT NULL DEFAULT 1;
 )sql"};
 
 }  // namespace flops::registry

@@ -207,8 +207,8 @@ void Fleet::raw_command(const std::string& kind, const std::string& payload) {
   publish(topics_.command(device_, kind), payload, false);
 }
 
-void Fleet::publish_blob(const EncodedModel& model) {
-  for (std::uint32_t n = 0; n < blob::chunk_count(model.ref.size); ++n) {
+void Fleet::publish_blob(const EncodedModel& model, std::uint32_t first, std::uint32_t end) {
+  for (std::uint32_t n = first; n < std::min(end, blob::chunk_count(model.ref.size)); ++n) {
     publish(topics_.chunk(model.ref.sha256, n),
             model.bytes.substr(std::size_t{n} * blob::chunk_size, blob::chunk_bytes(model.ref.size, n)), true);
   }

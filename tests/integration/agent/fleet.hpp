@@ -55,7 +55,8 @@ class Fleet {
   void command(const std::string& kind, const Message& message) {
     raw_command(kind, wire::encode(message));
   }
-  void publish_blob(const EncodedModel& model);  // retained chunks
+  // Retained chunks, from `first` to before `end` or the last.
+  void publish_blob(const EncodedModel& model, std::uint32_t first = 0, std::uint32_t end = UINT32_MAX);
   void publish(const std::string& topic, const std::string& payload, bool retain);
 
   // Waits for the next message of this kind from the device and takes it.

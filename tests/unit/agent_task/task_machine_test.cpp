@@ -242,6 +242,8 @@ TEST_CASE("training: a checkpoint is progress, so what went wrong before counts 
   CHECK(on_event(offered, event::Checkpointed{}).next == offered);
 }
 
+constexpr std::uint64_t any_outbox = UINT64_MAX;
+
 TEST_CASE("admission: a newer task of the same run replaces the older one, an older one is declined") {
   const TaskState second = after({arrived(make_task(wire::TaskKind::train, "t2", 2))});
   TaskState other_run = second;
@@ -249,13 +251,13 @@ TEST_CASE("admission: a newer task of the same run replaces the older one, an ol
   other_run.task.ref.task = *TaskId::parse("o1");
   const std::vector<const TaskState*> open = {&second, &other_run};
 
-  const Admission newer = admit(open, make_task(wire::TaskKind::train, "t3", 3));
+  const Admission newer = admit(open, make_task(wire::TaskKind::train, "t3", 3), any_outbox);
   CHECK(newer.refusal == "");
   CHECK(newer.superseded == std::vector{*TaskId::parse("t2")});
-  const Admission older = admit(open, make_task(wire::TaskKind::train, "t1", 1));
+  const Admission older = admit(open, make_task(wire::TaskKind::train, "t1", 1), any_outbox);
   CHECK(older.refusal == "round 2 of run run-1 is at work here already");
   CHECK(older.superseded.empty());
-  const Admission same = admit(open, make_task(wire::TaskKind::train, "t2", 2));
+  const Admission same = admit(open, make_task(wire::TaskKind::train, "t2", 2), any_outbox);
   CHECK(same.refusal == "");
   CHECK(same.superseded.empty());
 }
@@ -271,10 +273,31 @@ TEST_CASE("admission: there is a limit to tasks at work") {
   for (const TaskState& state : states) {
     open.push_back(&state);
   }
-  CHECK(admit(open, make_task(wire::TaskKind::train, "more")).refusal == "64 tasks are at work here already");
+  CHECK(admit(open, make_task(wire::TaskKind::train, "more"), any_outbox).refusal ==
+        "64 tasks are at work here already");
   wire::Task replacing = make_task(wire::TaskKind::train, "more", 2);
   replacing.ref.run = *RunId::parse("r5");
-  CHECK(admit(open, replacing).refusal == "");
+  CHECK(admit(open, replacing, any_outbox).refusal == "");
+}
+
+TEST_CASE("admission: updates that wait have a limit in bytes, of which those that would be replaced are no part") {
+  std::vector<TaskState> states(3, after(offering));
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    states[i].task.ref.task = *TaskId::parse(fmt::format("task-{}", i));
+    states[i].task.ref.run = *RunId::parse(fmt::format("r{}", i));
+    states[i].result->update.size = 1000;
+  }
+  const std::vector<const TaskState*> open = {&states[0], &states[1], &states[2]};
+  const auto refusal = [&](const wire::Task& task, std::uint64_t quota) { return admit(open, task, quota).refusal; };
+  wire::Task task = make_task(wire::TaskKind::train, "more", 2);
+  CHECK(refusal(task, 3001) == "");
+  CHECK(refusal(task, 3000) == "updates of 3000 bytes wait for their receipts here already (state.outbox_quota_mb)");
+  task.ref.run = *RunId::parse("r1");
+  CHECK(refusal(task, 2001) == "");
+  CHECK(refusal(task, 2000) != "");
+  task.kind = wire::TaskKind::evaluate;
+  CHECK(refusal(task, 2000) == "");
+  CHECK(refusal(states[0].task, 1) == "");  // known already
 }
 
 TEST_CASE("phases: names are read back, anything else is refused") {

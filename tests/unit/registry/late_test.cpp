@@ -59,6 +59,7 @@ TEST_CASE("registry: a database of version 1 is brought up, and its run goes on 
     }
     CHECK(registry->rounds_of(first_run).value().at(0).participants == 2);
     CHECK(registry->rounds_of(first_run).value().at(0).late == 0);
+    CHECK(registry->rounds_of(first_run).value().at(0).local_rounds == 2);
     CHECK(registry->rounds_of(first_run).value().at(0).dropped == 0);
     CHECK(registry->has_contributed(first_run, task("run-1.r1.bb"), two).value());
   }

@@ -48,6 +48,8 @@ struct RoundRow {
   std::string state;  // fitting | aggregating | evaluating | done
   std::int64_t participants = 0;
   std::int64_t late = 0;  // of the participants: with an update for an earlier round
+  // How often all participants together went through their training; more than participants: some trained on offline.
+  std::int64_t local_rounds = 0;
   std::int64_t rejected = 0;
   std::int64_t dropped = 0;  // tasks that were cancelled without an answer when the round closed
   std::uint64_t bytes_up = 0;
@@ -81,6 +83,7 @@ struct ContributionRow {
   double train_seconds = 0;
   std::int64_t base_round = 0;  // of its task; smaller than the round it counts in: it was late
   Digest base = {};             // the model it was made from; none: the round's
+  std::int64_t local_rounds = 1;
 };
 
 struct ModelRow {
