@@ -16,7 +16,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::uint32_t train_samples = 320;
-constexpr std::uint32_t test_samples = 60;
 constexpr int run_seed = 11;
 
 // The number behind `words` in a log line.

@@ -16,6 +16,7 @@ namespace flops::faults {
 
 inline constexpr const char* fleet_name = "faults";
 inline constexpr const char* data_tag = "digits";
+inline constexpr std::uint32_t test_samples = 60;  // of each device
 
 // What is trained; runs with the same values end with the same model.
 struct Setup {

@@ -131,6 +131,16 @@ void check_agent(Stage& stage, const Fleet& fleet, int device, const std::set<st
   }
 }
 
+// Unfinished files of a killed coordinator do not pile up: the next one removes them.
+void check_model_folder(Stage& stage, const Fleet& fleet) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(fleet.coordinator_state() / "models", error)) {
+    if (entry.path().extension() != ".safetensors") {
+      stage.problem(fmt::format("left in the models' folder: {}", entry.path().filename().string()));
+    }
+  }
+}
+
 }  // namespace
 
 void check_dead_coordinator(Stage& stage, const Fleet& fleet) {
@@ -182,6 +192,7 @@ void check_ledgers(Stage& stage, const Fleet& fleet, const std::vector<std::stri
   for (int device = 1; device <= fleet.setup().devices; ++device) {
     check_agent(stage, fleet, device, counted);
   }
+  check_model_folder(stage, fleet);
 }
 
 }  // namespace flops::faults

@@ -191,6 +191,39 @@ std::vector<Strike> broker_series() {
   return strikes;
 }
 
+// After a restart nobody is there yet. Where fewer devices would do, the next round must still ask all, and the last
+// model must still be measured by all.
+void add_few(std::vector<Scenario>& table) {
+  Scenario scenario;
+  scenario.name = "coordinator-aggregating-few";
+  scenario.strikes = "kill -9 of the coordinator, 2 times; one device of three would be enough";
+  scenario.when = "the models of the first and of the last round are encoded";
+  scenario.setup = {.name = "few", .min_fit = 1};
+  scenario.in_short = true;
+  scenario.play = [](Stage& stage, Fleet& fleet) -> Result<> {
+    const int last = fleet.setup().rounds;
+    std::vector<Strike> strikes;
+    for (const int round : {1, last}) {
+      strikes.push_back(
+          {Victim::coordinator, 0, coordinator_says({fmt::format("round {}: the model is encoded", round)})});
+    }
+    if (auto played = play_strikes(stage, fleet, strikes); !played) {
+      return played;
+    }
+    auto run = fleet.ask("runs/" + fleet.run());
+    if (!run) {
+      return fail(run.error());
+    }
+    const auto& round = run->at("rounds").as_array().at(static_cast<std::size_t>(last - 1));
+    const std::int64_t samples = round.at("evaluated_samples").to_number<std::int64_t>();
+    if (samples != std::int64_t{fleet.setup().devices} * test_samples) {
+      return fail(ErrorKind::permanent, "the last model was measured with {} samples", samples);
+    }
+    return {};
+  };
+  table.push_back(std::move(scenario));
+}
+
 }  // namespace
 
 void add_kill_rows(std::vector<Scenario>& table) {
@@ -202,6 +235,7 @@ void add_kill_rows(std::vector<Scenario>& table) {
   add_rows(table, trainer_rows());
   add_rows(table, coordinator_rows());
   add_rows(table, broker_rows());
+  add_few(table);
 }
 
 }  // namespace flops::faults

@@ -105,17 +105,18 @@ void bind(ConfigSpec& spec, Draft& draft) {
   spec.integer("state.model_quota_mb", config.model_quota_mb, 1, 1 << 20,
                "Models are kept for the next rounds up to so many MiB, the least recently used go first");
   spec.integer("state.outbox_quota_mb", config.outbox_quota_mb, 1, 1 << 20,
-               "While updates of so many MiB wait for their receipts, no new training is taken");
+               "While updates of other runs of so many MiB wait for their receipts, no new training is taken");
   spec.path("trainer.program", config.trainer_program, "The program that trains");
   spec.integer("trainer.threads", config.trainer_threads, 0, 1024, "Compute threads; 0: all cores");
   spec.duration("trainer.warm_for", config.trainer_warm_for, milliseconds(0), std::chrono::hours(24),
                 "How long an idle trainer is kept for the next round");
   spec.integer("trainer.memory_limit_mb", config.trainer_memory_limit_mb, 64, 1 << 20, "Limit of the trainer, in MiB");
   spec.integer("trainer.nice", config.trainer_nice, 0, 19, "How much the trainer steps back for other programs");
-  spec.duration("trainer.checkpoint_interval", config.checkpoint_interval, milliseconds(0), std::chrono::hours(24),
-                "How often training is saved in memory, so that a killed trainer repeats no more than that; 0: never");
+  spec.duration(
+      "trainer.checkpoint_interval", config.checkpoint_interval, milliseconds(0), std::chrono::hours(24),
+      "How often training is saved in memory, so that a killed trainer repeats no more than that; 0: not by time");
   spec.integer("trainer.checkpoint_batches", config.checkpoint_batches, 0, 1'000'000'000,
-               "The same, after so many batches; 0: by time only");
+               "The same, after so many batches; 0: not by batches");
   spec.duration("trainer.checkpoint_to_disk", config.checkpoint_to_disk, milliseconds(0), std::chrono::hours(24 * 7),
                 "How often at most it is saved on the disk, so that a power cut repeats no more than that");
   spec.boolean("trainer.background", config.trainer_background,
@@ -125,8 +126,9 @@ void bind(ConfigSpec& spec, Draft& draft) {
                "How many more rounds a task is trained while there is no link when its own is done; 0: it waits");
   spec.duration("mqtt.keep_alive", config.keep_alive, std::chrono::seconds(5), std::chrono::hours(1),
                 "Longest silence on the link; one that swallows packets is noticed within twice this time");
-  spec.duration("mqtt.session_expiry", config.session_expiry, std::chrono::minutes(1), std::chrono::hours(24 * 30),
-                "How long the broker keeps commands for an absent device");
+  spec.duration(
+      "mqtt.session_expiry", config.session_expiry, std::chrono::minutes(1), std::chrono::hours(24 * 30),
+      "How long the broker keeps this device's session (the managed broker 14 days at most, commands in it for a day)");
   spec.duration("mqtt.answer_timeout", config.answer_timeout, std::chrono::seconds(1), std::chrono::hours(1),
                 "A result that hears nothing from the coordinator for so long is offered again");
   spec.text_map("labels", config.labels, "Free names and values that describe the device, e.g. site = \"hall-3\"");

@@ -45,7 +45,7 @@ Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity
       storage_(std::move(storage)),
       session_(make_session()),
       machine_(machine()),
-      sensors_(read_sensors()),
+      sensors_(read_sensors(config.system_root / "sys")),
       tick_timer_(loop),
       schedule_timer_(loop),
       tidy_timer_(loop),
@@ -154,7 +154,7 @@ void Agent::stop() {
   stop_timer_.async_wait([this](boost::system::error_code cancelled) {
     if (!cancelled) {
       log::warn("agent", "not everything stopped in time");
-      loop_.stop();
+      end();
     }
   });
 }
@@ -162,8 +162,13 @@ void Agent::stop() {
 void Agent::stopped_part() {
   if (--parts_to_stop_ == 0) {
     // After what is posted already, e.g. the trainer's last word about a task.
-    boost::asio::post(loop_, [this] { loop_.stop(); });
+    boost::asio::post(loop_, [this] { end(); });
   }
+}
+
+void Agent::end() {
+  keep_checkpoints();
+  loop_.stop();
 }
 
 // Counts from the files' headers. Data that cannot be read is not offered, and said once.
@@ -263,7 +268,7 @@ void Agent::state_changed_soon() {
 }
 
 void Agent::tick() {
-  sensors_ = read_sensors();
+  sensors_ = read_sensors(config_.system_root / "sys");
   remember_time();
   publish_state_if_changed();
   tidy();
@@ -337,7 +342,13 @@ Fetcher::Ports Agent::fetcher_ports() {
 
 Uploader::Ports Agent::uploader_ports() {
   Uploader::Ports ports;
-  ports.read = [this](const TaskId& task, std::uint32_t n) { return storage_.read_update_chunk(task, n); };
+  ports.read = [this](const TaskId& task, std::uint32_t n) {
+    auto chunk = storage_.read_update_chunk(task, n);
+    if (!chunk) {  // on the loop: whoever reads is in the middle of something
+      boost::asio::post(loop_, [this, error = chunk.error()] { storage_failed(error, Postponed::Kind::own, {}); });
+    }
+    return chunk;
+  };
   ports.send = [this](const Digest& blob, std::uint32_t n, std::string bytes, mqtt::Done done) {
     link_->publish(link_->topics().device_chunk(identity_.device, blob, n), std::move(bytes), {},
                    [this, blob, done = std::move(done)](const Result<>& outcome) {

@@ -65,6 +65,7 @@ class Agent {
     SharedFd result;                       // what the trainer wrote
     SharedFd checkpoint;                   // of the training
     std::optional<trainer::Place> resume;  // the newest whole one in there
+    bool only_in_memory = false;           // that one
     std::chrono::steady_clock::time_point last_on_disk{};
     Outcome outcome;
     std::string phase;  // as the trainer says: evaluating, training
@@ -111,6 +112,7 @@ class Agent {
   void carry_out(const EntryPtr& entry, const Action& action);
   void stop_work(Entry& entry);
   void remove_ended();
+  [[nodiscard]] bool may_train() const;
   void schedule();
   void schedule_soon();
   [[nodiscard]] bool has_task_in(std::initializer_list<Phase> phases) const;
@@ -136,6 +138,7 @@ class Agent {
   [[nodiscard]] Result<> prepare_checkpoint(const EntryPtr& entry);
   void checkpointed(const TaskId& id, const std::shared_ptr<Work>& work, const trainer::CheckpointNote& note);
   void keep_checkpoint(const TaskId& id, const std::shared_ptr<Work>& work);
+  void keep_checkpoints();
   void evaluated(const TaskId& id, const trainer::Evaluation& evaluation);
   void trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<trainer::JobReport> report);
   [[nodiscard]] int offline_rounds(const TaskState& state) const;
@@ -149,7 +152,8 @@ class Agent {
   // health (agent_health.cpp)
   [[nodiscard]] std::int64_t newest_time_seen();
   void remember_time();
-  void storage_failed(const Error& error, Postponed::Kind kind, Postponed::Step again);
+  void storage_failed(const Error& error, Postponed::Kind kind, Postponed::Step again,
+                      std::optional<TaskId> of = std::nullopt);
   void arrival_failed(const Error& error, const wire::Task& task);
   void storage_in_trouble(const Error& error);
   [[nodiscard]] bool storage_broken(const Error& error);
@@ -168,6 +172,7 @@ class Agent {
   void state_changed_soon();
   void tick();
   void stopped_part();
+  void end();
 
   [[nodiscard]] Fetcher::Ports fetcher_ports();
   [[nodiscard]] Uploader::Ports uploader_ports();

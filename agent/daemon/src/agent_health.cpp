@@ -71,12 +71,12 @@ bool Agent::storage_broken(const Error& error) {
 }
 
 // `again` (may be empty) is done when the storage works again, after what was postponed before.
-void Agent::storage_failed(const Error& error, Postponed::Kind kind, Postponed::Step again) {
+void Agent::storage_failed(const Error& error, Postponed::Kind kind, Postponed::Step again, std::optional<TaskId> of) {
   if (storage_broken(error)) {
     return;
   }
   if (again) {
-    postponed_.add(kind, std::move(again));
+    postponed_.add(kind, std::move(again), std::move(of));
   }
   storage_in_trouble(error);
 }

@@ -26,7 +26,7 @@ bool is_over(Phase phase) {
 bool comes_again(const Event& event) {
   return std::holds_alternative<event::Granted>(event) || std::holds_alternative<event::Receipted>(event) ||
          std::holds_alternative<event::Cancelled>(event) || std::holds_alternative<event::Connected>(event) ||
-         std::holds_alternative<event::Checkpointed>(event);
+         std::holds_alternative<event::Checkpointed>(event) || std::holds_alternative<event::Arrived>(event);
 }
 
 bool has_new_result(Phase before, Phase after) {
@@ -63,6 +63,11 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
   if (!entry) {
     return;
   }
+  const auto kind = comes_again(event) ? Postponed::Kind::repeatable : Postponed::Kind::own;
+  if (postponed_.holds(id)) {  // what came before it is not recorded yet
+    postponed_.add(kind, [this, id, event, with] { dispatch(id, event, with); }, id);
+    return;
+  }
   entry->last_exchange = std::chrono::steady_clock::now();
   const Phase before = entry->state.phase;
   Step step = on_event(entry->state, event);
@@ -76,8 +81,7 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
       if (const auto* arrived = std::get_if<event::Arrived>(&event)) {
         arrival_failed(saved.error(), arrived->task);
       } else {
-        storage_failed(saved.error(), comes_again(event) ? Postponed::Kind::repeatable : Postponed::Kind::own,
-                       [this, id, event, with] { dispatch(id, event, with); });
+        storage_failed(saved.error(), kind, [this, id, event, with] { dispatch(id, event, with); }, id);
       }
       remove_ended();
       return;
@@ -295,15 +299,18 @@ void Agent::conditions_changed(const Verdict& verdict) {
   }
 }
 
+bool Agent::may_train() const {
+  return governor_.verdict().run() && !freeing_trainer_ && health_.find(storage_condition) == nullptr;
+}
+
 // One task at a time has the trainer; the one that came first is first.
 void Agent::schedule() {
   if (stopping_) {
     return;
   }
   watch_conditions();
-  const bool occupied =
-      trainer_.busy() || freeing_trainer_ || checking_base_ || has_task_in({Phase::running, Phase::encoding});
-  if (occupied || !governor_.verdict().run() || health_.find(storage_condition) != nullptr) {
+  const bool occupied = trainer_.busy() || checking_base_ || has_task_in({Phase::running, Phase::encoding});
+  if (occupied || !may_train()) {
     return;
   }
   std::optional<std::chrono::steady_clock::time_point> earliest;

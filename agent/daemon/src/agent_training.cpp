@@ -119,6 +119,10 @@ Result<trainer::Job> Agent::job_for(const TaskState& state) const {
 }
 
 void Agent::start_trainer(const EntryPtr& entry) {
+  if (!may_train()) {  // any more: looking at the base took its time
+    later(entry->id(), event::TrainFailed{{ErrorKind::cancelled, "training is paused"}});
+    return;
+  }
   auto job = job_for(entry->state);
   if (!job) {
     later(entry->id(), event::TrainFailed{job.error()});
@@ -179,13 +183,25 @@ void Agent::checkpointed(const TaskId& id, const std::shared_ptr<Work>& work, co
     return;
   }
   work->resume = note.place;
+  work->only_in_memory = true;
+  log::debug("agent", "task {}: a checkpoint after {} of {} batches", id, note.done, note.total);
   dispatch(id, event::Checkpointed{});
   // When the agent stops, memory is of no use any more.
   if (!stopping_ && steady_clock::now() - work->last_on_disk < config_.checkpoint_to_disk) {
     return;
   }
-  log::debug("agent", "task {}: a checkpoint after {} of {} batches", id, note.done, note.total);
   keep_checkpoint(id, work);
+}
+
+// Of training that was paused when the agent was stopped, or of a trainer that had no time for another one.
+void Agent::keep_checkpoints() {
+  for (const EntryPtr& entry : std::vector(entries_)) {
+    const Phase phase = entry->state.phase;
+    const bool unfinished = phase == Phase::ready || phase == Phase::running || phase == Phase::encoding;
+    if (unfinished && entry->work->only_in_memory) {
+      keep_checkpoint(entry->id(), entry->work);
+    }
+  }
 }
 
 // The newest one in memory, on the disk too.
@@ -200,6 +216,7 @@ void Agent::keep_checkpoint(const TaskId& id, const std::shared_ptr<Work>& work)
   auto kept = storage_.transaction([&] { return storage_.put_checkpoint(id, place.bytes, source); });
   if (kept) {
     work->last_on_disk = steady_clock::now();
+    work->only_in_memory = false;
     log::debug("agent", "task {}: a checkpoint is on the disk", id);
     tidy_soon();
   } else {
@@ -273,7 +290,7 @@ void Agent::trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<
   if (report->evaluation) {
     evaluated(id, *report->evaluation);  // no effect when it was said before
   }
-  if (kind == wire::TaskKind::evaluate && !entry->state.metrics) {
+  if (kind == wire::TaskKind::evaluate && !report->evaluation && !entry->state.metrics) {
     dispatch(id, event::TrainFailed{{ErrorKind::permanent, "the trainer reported no evaluation"}});
     return;
   }

@@ -96,7 +96,7 @@ void Link::connected() {
   identity_shared_ = false;
   connected_at_ = steady_clock::now();
   status_heard_at_.reset();
-  last_problem_.clear();
+  problems_.clear();
   client_->subscribe({topics_.commands_of(device_), topics_.status()},
                      [this](const Result<>& outcome) { subscribed(outcome); });
 }
@@ -141,8 +141,9 @@ void Link::connect_again(const Error& error) {
     return;
   }
   const milliseconds wait = pace_.next(random_);
-  if (error.what != last_problem_) {  // the same problem for hours is one line, not thousands
-    last_problem_ = error.what;
+  constexpr std::size_t max_problems = 16;
+  // The same problems for hours are a line each, not thousands.
+  if (problems_.size() < max_problems && problems_.insert(error.what).second) {
     log::warn("link", "no connection to the broker: {}; trying again in {} ms and then on", error.what, wait.count());
   }
   connect_after(wait);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -81,7 +82,7 @@ class Link {
   bool up_ = false;
   bool identity_shared_ = false;  // as heard over this link
   bool stopping_ = false;
-  std::string last_problem_;
+  std::set<std::string> problems_;        // that were said since the last connection
   std::unique_ptr<mqtt::Client> client_;  // last: gone first
 };
 

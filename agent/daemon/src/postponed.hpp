@@ -1,6 +1,7 @@
 // Steps that could not be recorded, in order, until the storage works again.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <optional>
@@ -21,12 +22,16 @@ class Postponed {
     own,         // nobody would say it again
     repeatable,  // the coordinator says it again, to a device that says hello
   };
-  void add(Kind kind, Step step) {
+  // `of`: whose later steps have to wait behind this one.
+  void add(Kind kind, Step step, std::optional<TaskId> of = std::nullopt) {
     if (kind == Kind::repeatable && ++repeatable_ > max_repeatable) {
       dropped_ = true;
       return;
     }
-    steps_.emplace_back(std::nullopt, std::move(step));
+    steps_.push_back({std::nullopt, kind == Kind::own ? std::move(of) : std::nullopt, std::move(step)});
+  }
+  [[nodiscard]] bool holds(const TaskId& task) const {
+    return std::ranges::find(steps_, task, &Waiting::of) != steps_.end();
   }
   // The arrival of a task: one a task, and a cancelled one does not arrive any more.
   void add_arrival(const TaskId& task, Step step) {
@@ -35,10 +40,10 @@ class Postponed {
       dropped_ = true;
       return;
     }
-    steps_.emplace_back(task, std::move(step));
+    steps_.push_back({task, std::nullopt, std::move(step)});
   }
   void forget_arrival(const TaskId& task) {
-    std::erase_if(steps_, [&](const auto& step) { return step.first == task; });
+    std::erase_if(steps_, [&](const Waiting& step) { return step.arrival == task; });
   }
 
   [[nodiscard]] bool empty() const { return steps_.empty(); }
@@ -46,15 +51,20 @@ class Postponed {
   [[nodiscard]] bool take_dropped() { return std::exchange(dropped_, false); }
   [[nodiscard]] std::vector<Step> take() {
     std::vector<Step> steps;
-    for (auto& [arrival, step] : std::exchange(steps_, {})) {
-      steps.push_back(std::move(step));
+    for (Waiting& waiting : std::exchange(steps_, {})) {
+      steps.push_back(std::move(waiting.step));
     }
     repeatable_ = 0;
     return steps;
   }
 
  private:
-  std::vector<std::pair<std::optional<TaskId>, Step>> steps_;
+  struct Waiting {
+    std::optional<TaskId> arrival;
+    std::optional<TaskId> of;
+    Step step;
+  };
+  std::vector<Waiting> steps_;
   std::size_t repeatable_ = 0;
   bool dropped_ = false;
 };

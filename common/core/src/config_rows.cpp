@@ -74,16 +74,44 @@ void ConfigSpec::text(std::string key, std::string& target, std::string doc, Pre
   add({std::move(key), "text", toml_text(target), std::move(doc), presence, std::move(read), false, {}});
 }
 
-void ConfigSpec::path(std::string key, std::filesystem::path& target, std::string doc, Presence presence) {
-  auto read = [&target](const toml::node& node, const std::filesystem::path& folder) -> std::string {
+namespace {
+
+enum class BareName { in_folder, stays };
+
+auto path_reader(std::filesystem::path& target, BareName bare) {
+  return [&target, bare](const toml::node& node, const std::filesystem::path& folder) -> std::string {
     const auto* value = node.as_string();
     if (value == nullptr || value->get().empty()) {
       return value == nullptr ? wrong_type("a path", node) : "expected a path, found empty text";
     }
-    target = folder / value->get();
+    const bool stays = bare == BareName::stays && value->get().find('/') == std::string::npos;
+    target = stays ? std::filesystem::path(value->get()) : folder / value->get();
     return {};
   };
-  add({std::move(key), "path", toml_text(target.string()), std::move(doc), presence, std::move(read), false, {}});
+}
+
+}  // namespace
+
+void ConfigSpec::path(std::string key, std::filesystem::path& target, std::string doc, Presence presence) {
+  add({std::move(key),
+       "path",
+       toml_text(target.string()),
+       std::move(doc),
+       presence,
+       path_reader(target, BareName::in_folder),
+       false,
+       {}});
+}
+
+void ConfigSpec::program(std::string key, std::filesystem::path& target, std::string doc) {
+  add({std::move(key),
+       "path",
+       toml_text(target.string()),
+       std::move(doc),
+       Presence::optional,
+       path_reader(target, BareName::stays),
+       false,
+       {}});
 }
 
 void ConfigSpec::choice(std::string key, std::string& target, std::vector<std::string> allowed, std::string doc) {

@@ -33,8 +33,10 @@ Error errno_error(int code, std::string_view doing) {
     case ENFILE: kind = ErrorKind::resource; break;
     case EAGAIN:
     case EINTR:
+    case EIO:  // of a disk: what is read or written may work the next time, and must not be given up for it
     case ETIMEDOUT: kind = ErrorKind::transient; break;
     case EACCES:
+    case EROFS:
     case EPERM: kind = ErrorKind::denied; break;
     default: break;
   }

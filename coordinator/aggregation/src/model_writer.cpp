@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <string_view>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -11,6 +12,28 @@
 namespace flops::aggregation {
 
 static_assert(std::endian::native == std::endian::little, "values are written as they lie in memory");
+
+namespace {
+constexpr std::string_view unfinished_prefix = "new-";
+constexpr std::string_view unfinished_suffix = ".part";
+}  // namespace
+
+std::filesystem::path ModelFolder::unfinished_file() const {
+  return folder_ /
+         fmt::format("{}{}{}", unfinished_prefix, crypto::base64url(crypto::random_bytes(9)), unfinished_suffix);
+}
+
+Result<> ModelFolder::remove_unfinished() const {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with(unfinished_prefix) && name.ends_with(unfinished_suffix)) {
+      std::filesystem::remove(entry->path(), error);
+    }
+  }
+  return error ? fail(errno_error(error.value(), fmt::format("removing unfinished models in {}", folder_.string())))
+               : Result<>();
+}
 
 ModelWriter::ModelWriter(const ModelFolder& models, const tensor::Layout& layout, std::filesystem::path temporary,
                          Fd fd)
@@ -34,8 +57,7 @@ ModelWriter::~ModelWriter() {
 }
 
 Result<ModelWriter> ModelWriter::open(const ModelFolder& models, const tensor::Layout& layout) {
-  const std::filesystem::path temporary =
-      models.path_of(Digest()).parent_path() / fmt::format("new-{}.part", crypto::base64url(crypto::random_bytes(9)));
+  const std::filesystem::path temporary = models.unfinished_file();
   Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!fd.valid()) {
     return fail(errno_error(errno, fmt::format("creating {}", temporary.string())));

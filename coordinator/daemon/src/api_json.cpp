@@ -166,8 +166,9 @@ http::Response error_response(int status, std::string_view code, std::string_vie
 http::Response error_response(const Error& error) {
   switch (error.kind) {
     case ErrorKind::transient:
-    case ErrorKind::resource: return error_response(503, "unavailable", error.what);
-    case ErrorKind::denied: return error_response(403, "denied", error.what);
+    case ErrorKind::resource:
+    case ErrorKind::denied:  // by the storage: what a caller may not do is answered without an Error
+      return error_response(503, "unavailable", error.what);
     case ErrorKind::permanent: return error_response(400, "bad_request", error.what);
     default: return error_response(500, "internal", error.what);
   }

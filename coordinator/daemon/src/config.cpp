@@ -27,7 +27,7 @@ void bind(ConfigSpec& spec, Config& config) {
                "Its port; 0 (managed only): any free one, kept from then on");
   spec.text("broker.public_host", config.broker.public_host,
             "Host name or address under which devices reach the broker; empty: broker.address");
-  spec.path("broker.program", config.broker.program, "managed: the Mosquitto program");
+  spec.program("broker.program", config.broker.program, "managed: the Mosquitto program");
   spec.path("broker.ca", config.broker.ca, "external: root certificate (PEM) of the broker");
   spec.path("broker.certificate", config.broker.certificate, "external: the coordinator's client certificate (PEM)");
   spec.path("broker.key", config.broker.key, "external: its key (PEM)");

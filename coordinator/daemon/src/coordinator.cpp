@@ -371,6 +371,9 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(boost::asio::any_io_exec
   if (!lock) {
     return fail(lock.error());
   }
+  if (auto removed = aggregation::ModelFolder(config.state_folder / "models").remove_unfinished(); !removed) {
+    log::warn("coordinator", "{}", removed.error().what);
+  }
   static const SystemClock clock;
   auto registry = registry::Registry::open(config.state_folder / "coordinator.db", clock);
   if (!registry) {

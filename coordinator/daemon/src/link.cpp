@@ -40,6 +40,9 @@ void Link::connect() {
 
 void Link::connected() {
   client_->subscribe({topics_.all_states(), topics_.all_up(), topics_.all_device_chunks()}, [this](Result<> done) {
+    if (!client_->connected()) {
+      return;  // `lost` tells
+    }
     if (!done) {
       log::error("mqtt", "the broker refuses the coordinator's subscriptions: {}", done.error().what);
       problem_ = done.error().what;

@@ -50,17 +50,28 @@ void Publisher::pump() {
   while (in_flight_ < window && !queue_.empty() && link_.ready()) {
     const Chunk chunk = queue_.front();
     queue_.pop_front();
-    send(chunk);
+    if (auto sent = send(chunk); !sent) {
+      queue_.push_front(chunk);
+      problem_ = sent.error();
+      return;
+    }
+    problem_.reset();
   }
 }
 
-void Publisher::send(const Chunk& chunk) {
+Result<> Publisher::retry() {
+  if (problem_) {
+    pump();
+  }
+  return problem_ ? fail(*problem_) : Result<>();
+}
+
+Result<> Publisher::send(const Chunk& chunk) {
   std::string payload;
   if (!chunk.clear) {
     std::vector<std::byte> bytes;
     if (auto read = blobs_.read_chunk(chunk.blob, chunk.n, bytes); !read) {
-      log::error("blobs", "chunk {} of blob {}: {}", chunk.n, chunk.blob.short_hex(), read.error().what);
-      return;
+      return fail(read.error(), fmt::format("chunk {} of blob {}", chunk.n, chunk.blob.short_hex()));
     }
     payload.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
@@ -77,6 +88,7 @@ void Publisher::send(const Chunk& chunk) {
                     log::error("blobs", "the broker refuses blobs: {}", done.error().what);
                   }
                 });
+  return {};
 }
 
 }  // namespace flops::coordinator

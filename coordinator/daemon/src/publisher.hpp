@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "flops/blob/file_store.hpp"
@@ -22,6 +23,8 @@ class Publisher {
   void remove(const Digest& blob);
   // After a connect: the broker may have lost everything.
   void republish();
+  // Goes on with what could not be read from the disk; its error.
+  [[nodiscard]] Result<> retry();
 
  private:
   struct Chunk {
@@ -30,13 +33,14 @@ class Publisher {
     bool clear;
   };
   void pump();
-  void send(const Chunk& chunk);
+  [[nodiscard]] Result<> send(const Chunk& chunk);
 
   Link& link_;
   blob::FileStore& blobs_;
   std::map<Digest, std::uint64_t> blobs_held_;  // size
   std::deque<Chunk> queue_;
   std::size_t in_flight_ = 0;
+  std::optional<Error> problem_;  // of reading the first of the queue
 };
 
 }  // namespace flops::coordinator

@@ -109,6 +109,9 @@ void RunController::perform_held() {
   }
   const bool any = !held.empty();
   perform(held);
+  if (active_ && records_.settled()) {
+    send_open_tasks();
+  }
   if (any && active_) {
     publish_status();
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "flops/core/log.hpp"
+#include "flops/transfer/reconnect_window.hpp"
 
 namespace flops::coordinator {
 
@@ -26,19 +27,18 @@ RunController::RunController(Parts parts, std::function<void()> changed)
               static_cast<std::uint32_t>(parts_.config.limits.device_chunks)) {}
 
 Result<> RunController::resume() {
-  activate_next();
-  return {};
+  return activate_next();
 }
 
 // The oldest run that is not over becomes the active one; after a restart it goes on where it was.
-void RunController::activate_next() {
+Result<> RunController::activate_next() {
   if (active_) {
-    return;
+    return {};
   }
+  next_due_ = true;  // until it is known which, nothing may be taken for superfluous
   auto runs = parts_.registry.runs();
   if (!runs) {
-    log::error("runs", "{}", runs.error().what);
-    return;
+    return fail(runs.error(), "looking for the next run");
   }
   std::optional<RunId> next;
   for (const registry::RunRow& row : *runs) {
@@ -47,28 +47,63 @@ void RunController::activate_next() {
     }
   }
   if (!next) {
-    return;
+    next_due_ = false;
+    return {};
   }
   auto row = parts_.registry.run(*next);
   if (!row || !*row) {
-    log::error("runs", "reading run {}: {}", *next, row ? "it is gone" : row.error().what);
-    return;
+    return row ? fail(ErrorKind::corrupt, "the record of run {} is gone", *next)
+               : fail(row.error(), fmt::format("reading run {}", *next));
   }
-  active_ = std::make_unique<Active>();
-  active_->state = std::move((*row)->state);
-  active_->state.available = parts_.fleet.available(active_->state.spec.data);
+  auto run = std::make_unique<Active>();
+  run->state = std::move((*row)->state);
   if (!(*row)->layout.empty()) {
-    if (auto layout = tensor::Layout::parse((*row)->layout); layout) {
-      active_->layout = *std::move(layout);
+    auto layout = tensor::Layout::parse((*row)->layout);
+    if (!layout) {
+      return fail(ErrorKind::corrupt, "the stored layout of run {}: {}", *next, layout.error().what);
     }
+    run->layout = *std::move(layout);
   }
+  active_ = std::move(run);
+  next_due_ = false;
   ++generation_;
+  expect_participants();
+  active_->state.available = available();
   const bool goes_on = active_->state.phase != Phase::waiting;
   log::info("runs", "{} {}", active_->state.id, goes_on ? "goes on after a restart" : "is next");
   if (goes_on) {
     perform(rounds::on_restart(active_->state, parts_.clock.steady()));
   }
   fleet_changed();
+  return {};
+}
+
+void RunController::next_run() {
+  if (auto activated = activate_next(); !activated) {
+    log::error("runs", "{}; trying again", activated.error().what);
+  }
+}
+
+// After a restart all devices are away at first. The next round must not become small because its model was made
+// before they were back: those that took part are counted on for as long as they may take.
+void RunController::expect_participants() {
+  constexpr std::chrono::seconds connecting{10};
+  expected_.clear();
+  for (const auto& [device, participant] : active_->state.participants) {
+    if (participant.answer == rounds::Answer::contributed) {
+      expected_.insert(device);
+    }
+  }
+  const std::chrono::seconds window =
+      transfer::reconnect_window(static_cast<std::int64_t>(parts_.fleet.devices().size()), parts_.config.reconnect.rate,
+                                 std::chrono::duration_cast<std::chrono::seconds>(parts_.config.reconnect.max_window));
+  expected_until_ = parts_.clock.steady() + window + connecting;
+}
+
+std::set<DeviceId> RunController::available() const {
+  std::set<DeviceId> found = parts_.fleet.available(active_->state.spec.data);
+  found.insert(expected_.begin(), expected_.end());
+  return found;
 }
 
 Result<RunId> RunController::start(const rounds::RunSpec& spec) {
@@ -77,7 +112,7 @@ Result<RunId> RunController::start(const rounds::RunSpec& spec) {
     return fail(id.error(), "recording the run");
   }
   log::info("runs", "{}: {} on '{}', {} rounds", *id, spec.model, spec.data, spec.rounds);
-  activate_next();
+  next_run();
   changed_();
   return *id;
 }
@@ -142,8 +177,9 @@ void RunController::round_closed(std::int64_t round, const std::vector<rounds::A
 }
 
 void RunController::perform(const std::vector<rounds::Action>& actions) {
+  const std::optional<RunId> run = active_ ? std::optional(active_->state.id) : std::nullopt;
   for (const rounds::Action& action : actions) {
-    if (active_) {
+    if (active_ && active_->state.id == run) {  // one of them may end the run, and another begins
       std::visit([this](const auto& value) { perform(value); }, action);
     }
   }
@@ -282,7 +318,8 @@ void RunController::perform(const rounds::RunOver&) {
   take_up_at_.reset();
   held_.clear();
   active_.reset();
-  activate_next();
+  expected_.clear();
+  next_run();
 }
 
 void RunController::discard_uploads() {
@@ -297,7 +334,7 @@ void RunController::discard_uploads() {
 
 void RunController::fleet_changed() {
   if (active_) {
-    feed(rounds::DevicesAvailable{parts_.fleet.available(active_->state.spec.data)});
+    feed(rounds::DevicesAvailable{available()});
   }
 }
 
@@ -305,13 +342,23 @@ void RunController::tick() {
   if (auto synced = parts_.registry.sync(); !synced && is_storage_trouble(synced.error())) {
     storage_in_trouble(synced.error().within("syncing the steps of the last second"));
   }
+  if (auto sent = parts_.publisher.retry(); !sent) {
+    storage_in_trouble(sent.error().within("reading a model for the devices"));
+  }
   look_at_storage();
+  if (next_due_) {
+    next_run();
+  }
   sweep_updates();
   if (!active_ || !records_.settled()) {
     return;
   }
   take_up_again();
   const SteadyTime now = parts_.clock.steady();
+  if (!expected_.empty() && now >= expected_until_) {
+    expected_.clear();
+    fleet_changed();
+  }
   for (auto& [task, upload] : active_->uploads) {
     if (upload.staging && now - upload.last_chunk > parts_.config.limits.upload_stall) {
       upload.last_chunk = now;
@@ -326,10 +373,14 @@ void RunController::connected() {
   parts_.publisher.republish();
   if (active_) {
     // What was sent while the link was down is gone, and so is a hello that came before the coordinator could listen.
-    for (const auto& [device, participant] : active_->state.participants) {
-      send_task(device, false);
-    }
+    send_open_tasks();
     publish_status();
+  }
+}
+
+void RunController::send_open_tasks() {
+  for (const auto& [device, participant] : active_->state.participants) {
+    send_task(device, false);
   }
 }
 

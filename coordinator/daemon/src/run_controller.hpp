@@ -93,7 +93,8 @@ class RunController {
   struct Active {
     rounds::RunState state;
     std::optional<tensor::Layout> layout;
-    std::shared_ptr<std::unique_ptr<aggregation::RoundSum>> sum;  // the worker's
+    std::shared_ptr<std::unique_ptr<aggregation::RoundSum>> sum =  // the worker's
+        std::make_shared<std::unique_ptr<aggregation::RoundSum>>();
     SteadyTime round_opened{};
     std::map<Digest, Version> versions;  // the newest, and older ones that late tasks still need
     std::map<TaskId, Upload> uploads;
@@ -101,7 +102,10 @@ class RunController {
     std::set<DeviceId> evaluated;  // the newest model
   };
 
-  void activate_next();
+  [[nodiscard]] Result<> activate_next();
+  void next_run();
+  void expect_participants();
+  [[nodiscard]] std::set<DeviceId> available() const;
   void feed(const rounds::Event& event);
   void perform(const std::vector<rounds::Action>& actions);
   void perform(const rounds::SendTask& action);
@@ -114,6 +118,7 @@ class RunController {
 
   // Tasks and the blobs they need (tasks.cpp).
   void send_task(const DeviceId& device, bool complete_model);
+  void send_open_tasks();
   void encode(const Digest& model, const Digest& base);
   void encoded(const Digest& model, const Digest& base, const aggregation::EncodedModel& blob);
   [[nodiscard]] Digest delta_base(const DeviceId& device, const Digest& model) const;
@@ -128,6 +133,8 @@ class RunController {
                                        tensor::Layout& layout) const;
   void begin_upload(const DeviceId& device, const wire::ResultMessage& result);
   void answer_late(const DeviceId& device, const wire::ResultMessage& result);
+  [[nodiscard]] static bool may_be_asked_again(const registry::RunRow& run, const DeviceId& device,
+                                               const wire::TaskRef& ref);
   void send_grants();
   void finish_upload(const TaskId& task);
   void discard_uploads();
@@ -166,6 +173,9 @@ class RunController {
   std::uint64_t generation_ = 0;  // of the active run and its sum: late answers of the worker are recognised
   std::uint64_t uploads_begun_ = 0;
   bool sweep_due_ = true;
+  bool next_due_ = false;        // which run is next could not be read
+  std::set<DeviceId> expected_;  // back soon after the coordinator's restart
+  SteadyTime expected_until_{};
   std::optional<SteadyTime> take_up_at_;  // the active run's round, after trouble of the coordinator's own
   Records records_;
   std::vector<rounds::Action> held_;  // of the active run, until its state is recorded

@@ -173,9 +173,9 @@ void RunController::ingest_waiting() {
 }
 
 // Removes stored updates that nothing needs any more: of closed rounds, refused ones, what a crash left. Their order
-// with what replaced them on the disk is kept by syncing that first.
+// with what replaced them on the disk is kept by recording and syncing that first.
 void RunController::sweep_updates() {
-  if (!sweep_due_ || !parts_.registry.sync()) {
+  if (!sweep_due_ || next_due_ || !records_.settled() || !parts_.registry.sync()) {
     return;
   }
   std::set<Digest> needed;

@@ -15,6 +15,9 @@ wire::TaskRef RunController::reference(const rounds::Participant& participant) c
 
 void RunController::send_task(const DeviceId& device, bool complete_model) {
   Active& run = *active_;
+  if (!records_.settled()) {
+    return;  // nothing is asked that would be forgotten; when all is recorded, all open tasks are sent
+  }
   const auto found = run.state.participants.find(device);
   if (found == run.state.participants.end() || found->second.answer != rounds::Answer::none) {
     return;
@@ -163,6 +166,7 @@ void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {
       if (Device* known = parts_.fleet.find(device)) {
         known->models.clear();
       }
+      active_->acknowledged.erase(ack.ref.task);  // it has let go of the task
       send_task(device, true);
       break;
   }

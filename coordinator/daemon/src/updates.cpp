@@ -13,9 +13,13 @@ using rounds::Answer;
 using wire::ReceiptStatus;
 using wire::TaskKind;
 
-// The device lets go of everything: so what the receipt says is on the disk first. Without it the device offers again.
+// The device lets go of everything: so what the receipt says, and what followed from it, is on the disk first. Without
+// a receipt the device offers again.
 void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, const Digest& blob, ReceiptStatus status,
                             std::string_view reason) {
+  if (!records_.settled()) {
+    return;
+  }
   if (auto durable = parts_.registry.sync(); !durable) {
     log::error("updates", "syncing what a receipt for {} says: {}", device, durable.error().what);
     return;
@@ -84,6 +88,7 @@ void RunController::answer_late(const DeviceId& device, const wire::ResultMessag
                              result.ref.task == rounds::task_id(result.ref.run, "i", result.ref.round, device));
   if (!ours) {
     refuse(device, "up/result", "unknown_task", "there is no such task of this device");
+    receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, "there is no such task of this device");
     return;
   }
   auto counted = parts_.registry.has_contributed(result.ref.run, result.ref.task, device);
@@ -94,7 +99,20 @@ void RunController::answer_late(const DeviceId& device, const wire::ResultMessag
     receipt(device, result.ref, result.update.sha256, ReceiptStatus::duplicate, "it was counted already");
     return;
   }
+  if (may_be_asked_again(**row, device, result.ref)) {
+    log::info("updates", "task {}: {} offers what was not asked for yet", result.ref.task, device);
+    return;  // it offers again
+  }
   receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, "the round is closed");
+}
+
+// A power cut may have taken back that the round was opened, or whom it asked: then the same tasks are given again.
+bool RunController::may_be_asked_again(const registry::RunRow& run, const DeviceId& device, const wire::TaskRef& ref) {
+  const rounds::RunState& state = run.state;
+  if (rounds::is_over(state.phase) || ref.round < state.round) {
+    return false;
+  }
+  return ref.round > state.round || !state.participants.contains(device);
 }
 
 // What is wrong with an offered update, as far as that can be said before its bytes are here.
@@ -223,13 +241,12 @@ void RunController::on_chunk(const DeviceId& device, const Digest& blob, std::ui
       refuse(device, "blob", "field", written.error().what);
     } else {
       storage_in_trouble(written.error().within(fmt::format("storing a chunk of {}", device)));
-      // Begun anew when it is offered again: the chunk counts as arrived, and would never be asked for.
-      grants_.remove(task);
-      parts_.updates.discard(*std::move(upload->staging));
-      active_->uploads.erase(task);
-      return;
     }
-    grants_.pause(task);  // until it is offered again
+    // Begun anew when it is offered again: the chunk counts as arrived, and would never be asked for.
+    grants_.remove(task);
+    parts_.updates.discard(*std::move(upload->staging));
+    active_->uploads.erase(task);
+    send_grants();
     return;
   }
   if (upload->staging->chunks().complete()) {

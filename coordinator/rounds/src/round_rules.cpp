@@ -52,10 +52,19 @@ bool Transition::useful(const DeviceId& device, const Participant& participant) 
   switch (participant.answer) {
     case Answer::contributed: return true;
     case Answer::failed: return false;
-    // After the deadline a device that is away is replaced, if there is another.
     case Answer::none: break;
   }
-  return asked_in_this_round(participant) && (!state_.overdue || state_.available.contains(device));
+  // After the deadline a device that is away is replaced, if there is another; after its second one whoever is silent.
+  const bool counted_on = !state_.overdue || state_.available.contains(device);
+  return asked_in_this_round(participant) && counted_on && participant.deadlines < 2;
+}
+
+void Transition::pass_over_the_silent() {
+  for (auto& [device, participant] : state_.participants) {
+    if (participant.answer == Answer::none && asked_in_this_round(participant)) {
+      ++participant.deadlines;
+    }
+  }
 }
 
 // Gives tasks to as many available devices as the round wants, and over_select more, counting those that already have
@@ -128,6 +137,7 @@ void Transition::deadline_of_round() {
     return;
   }
   state_.overdue = true;
+  pass_over_the_silent();
   extend_deadline();
   const std::string last_problem = state_.reason;
   top_up();

@@ -121,10 +121,13 @@ void read_training(const json::value* value, wire::TrainingSpec& training, std::
   fields.integer("epochs", training.epochs, 1, 10'000);
   fields.integer("batch", training.batch, 1, 65'536);
   fields.choice("optimizer", training.optimizer, {"sgd", "adam"});
-  fields.number("learning_rate", training.learning_rate, 1e-12, 1e6);
+  fields.number("learning_rate", training.learning_rate, 1e-12, 1000);
   fields.number("momentum", training.momentum, 0, 1);
-  fields.number("weight_decay", training.weight_decay, 0, 1e6);
+  fields.number("weight_decay", training.weight_decay, 0, 1000);
   fields.choice("loss", training.loss, {"cross_entropy", "mse"});
+  if (training.optimizer == "adam" && training.momentum != 0) {
+    fields.wrong("momentum", "only for sgd; adam has its own");
+  }
   fields.refuse_unknown();
 }
 

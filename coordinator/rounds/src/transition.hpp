@@ -54,6 +54,7 @@ class Transition {
   void top_up();
   void ask_all_that_are_free();
   [[nodiscard]] bool asked_in_this_round(const Participant& participant) const;
+  void pass_over_the_silent();
   [[nodiscard]] bool useful(const DeviceId& device, const Participant& participant) const;
   [[nodiscard]] bool complete() const;
   void close_when_complete();

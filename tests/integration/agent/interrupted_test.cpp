@@ -4,6 +4,7 @@
 
 #include "fake_model.hpp"
 #include "fleet.hpp"
+#include "flops/core/file.hpp"
 
 using namespace flops;
 using namespace flops::test;
@@ -17,7 +18,7 @@ struct Interrupted {
 
 // Leaves the device in the middle of a task, after a checkpoint. What the task ends in is known from the same work
 // under another name.
-Interrupted in_the_middle(Fleet& fleet) {
+Interrupted in_the_middle(Fleet& fleet, const char* checkpoint = "a checkpoint is on the disk") {
   fleet.start_agent();
   (void)fleet.next<wire::Hello>("hello");
   const EncodedModel base = encode_model(fake_initial(7));
@@ -32,8 +33,8 @@ Interrupted in_the_middle(Fleet& fleet) {
   task.ref.round = 2;
   task.model = "staged";
   fleet.command("task", task);
-  fleet.wait([&] { return fleet.agent_log().find("task t2: a checkpoint is on the disk") != std::string::npos; },
-             "the checkpoint on the disk");
+  fleet.wait([&] { return fleet.agent_log().find(fmt::format("task t2: {}", checkpoint)) != std::string::npos; },
+             checkpoint);
   return {task, offered.update};
 }
 
@@ -85,6 +86,29 @@ TEST_CASE("agent: on a hot device training waits, says why, and goes on from its
   set_temperature(fleet, 60);
   ends_as_expected(fleet, work);
   fleet.wait_for_state([](const auto& state) { return state.paused.empty(); }, "no pause");
+}
+
+TEST_CASE("agent: a checkpoint that is only in memory is on the disk when the agent has stopped") {
+  Fleet fleet;
+  std::string settings = read_file(fleet.config_file()).value();
+  const std::string always = "checkpoint_to_disk = \"0s\"";
+  settings.replace(settings.find(always), always.size(), "checkpoint_to_disk = \"1h\"");
+  REQUIRE(replace_file(fleet.config_file(), settings));
+  set_temperature(fleet, 50);
+  const Interrupted work = in_the_middle(fleet, "a checkpoint after 1 of 2 batches");
+  CHECK(fleet.agent_log().find("a checkpoint is on the disk") == std::string::npos);
+  SUBCASE("in a pause") {
+    set_temperature(fleet, 95);
+    fleet.wait_for_state([](const auto& state) { return !state.paused.empty(); }, "a pause");
+    CHECK(fleet.stop_agent(SIGTERM).code == 0);
+    set_temperature(fleet, 50);
+  }
+  SUBCASE("while the trainer has no time to answer") {
+    CHECK(fleet.stop_agent(SIGTERM).code == 0);
+  }
+  CHECK(fleet.agent_log().find("a checkpoint is on the disk") != std::string::npos);
+  fleet.start_agent();
+  ends_as_expected(fleet, work);
 }
 
 TEST_CASE("agent: a task that comes to a hot device is taken and waits") {

@@ -135,6 +135,9 @@ TEST_CASE("coordinator: malformed messages are refused with the protocol's code,
   unknown.ok = false;
   device.send("result", wire::encode(unknown));
   CHECK(device.await<wire::Refused>("refused").code == "unknown_task");
+  const auto receipt = device.await<wire::Receipt>("receipt");  // so that the device lets go of it
+  CHECK(receipt.ref == unknown.ref);
+  CHECK(receipt.status == wire::ReceiptStatus::rejected);
   device.send_chunk(crypto::sha256("nothing"), 0, "bytes");
   CHECK(device.await<wire::Refused>("refused").code == "unknown_blob");
   CHECK(coordinator.api("GET", "/readyz").status == 200);

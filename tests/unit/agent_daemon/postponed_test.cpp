@@ -31,6 +31,19 @@ TEST_CASE("postponed: steps are taken in order, once") {
   CHECK(done == "abc");
 }
 
+TEST_CASE("postponed: the later steps of a task wait behind one that nobody says again") {
+  Postponed postponed;
+  const TaskId first = TaskId::parse("t1").value();
+  const TaskId second = TaskId::parse("t2").value();
+  postponed.add(Postponed::Kind::repeatable, [] {}, first);
+  CHECK_FALSE(postponed.holds(first));
+  postponed.add(Postponed::Kind::own, [] {}, second);
+  CHECK(postponed.holds(second));
+  CHECK_FALSE(postponed.holds(first));
+  run(postponed);
+  CHECK_FALSE(postponed.holds(second));
+}
+
 TEST_CASE("postponed: a task arrives once, and not after it was cancelled") {
   Postponed postponed;
   const TaskId first = TaskId::parse("t1").value();

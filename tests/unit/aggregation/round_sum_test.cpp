@@ -42,6 +42,18 @@ TEST_CASE("round sum: the model is the weighted mean, the same bytes in every or
   }
 }
 
+TEST_CASE("model folder: what a killed program was writing is removed, models stay") {
+  const Fixture fixture;
+  const auto unfinished = fixture.models.unfinished_file();
+  std::ofstream(unfinished) << "half a model";
+  REQUIRE(std::filesystem::exists(unfinished));
+  CHECK(fixture.models.unfinished_file() != unfinished);
+  CHECK(fixture.models.remove_unfinished().has_value());
+  CHECK_FALSE(std::filesystem::exists(unfinished));
+  CHECK(fixture.models.open(fixture.base_digest).has_value());
+  CHECK_FALSE(ModelFolder(fixture.folder / "missing").remove_unfinished().has_value());
+}
+
 TEST_CASE("round sum: a refused update leaves no trace, wherever it goes wrong") {
   Fixture fixture;
   const auto good = fixture.update("good", random_values(20, 0.01F, fixture.base));

@@ -43,7 +43,9 @@ TEST_CASE("error: context stands before the cause, and errno decides the kind") 
   CHECK(error.within("saving the run").what == "saving the run: writing x: No space left on device");
   CHECK(errno_error(EACCES, "x").kind == ErrorKind::denied);
   CHECK(errno_error(EAGAIN, "x").kind == ErrorKind::transient);
-  CHECK(errno_error(EIO, "x").kind == ErrorKind::permanent);
+  CHECK(errno_error(EROFS, "x").kind == ErrorKind::denied);
+  CHECK(errno_error(EIO, "x").kind == ErrorKind::transient);
+  CHECK(errno_error(ENOENT, "x").kind == ErrorKind::permanent);
 }
 
 TEST_CASE("backoff: waits are jittered over the whole range, grow, and stay under the cap") {

@@ -104,6 +104,24 @@ TEST_CASE("run: a device that comes when a round is overdue is asked at once") {
   CHECK(all<SendTask>(run.feed(DevicesAvailable{{device(8), device(9), device(10)}})).empty());  // enough
 }
 
+TEST_CASE("run: a device that is online and silent is replaced after its second deadline, and no more are asked") {
+  Run run(1, 2);
+  run.state.spec.fraction = 0.25;
+  run.to_round_one(2);
+  run.feed(DevicesAvailable{{device(1), device(2), device(7), device(8)}});
+  run.contribute(1);
+  run.clock.advance(601s);
+  CHECK(run.feed(Tick{}).empty());
+  run.clock.advance(601s);
+  const auto sent = all<SendTask>(run.feed(Tick{}));
+  REQUIRE(sent.size() == 1);
+  CHECK((sent[0].device == device(7) || sent[0].device == device(8)));
+  CHECK(run.feed(DevicesAvailable{{device(1), device(2), device(7), device(8), device(9)}}).empty());
+  run.feed(Contributed{sent[0].device, sent[0].task});
+  run.clock.advance(601s);
+  CHECK(all<CloseRound>(run.feed(Tick{})).size() == 1);
+}
+
 TEST_CASE("run: devices that are away for a week do not end it, and when they return it goes on") {
   Run run(1, 2);
   run.to_round_one(2);

@@ -26,10 +26,15 @@ TEST_CASE("run spec: defaults, and what is written can be read") {
   full.evaluate = false;
   full.training.optimizer = "adam";
   full.training.learning_rate = 0.001;
-  full.training.momentum = 0.5;
   const auto again = parse_run_spec(to_json(full));
   REQUIRE_MESSAGE(again.has_value(), again.error().what);
   CHECK(*again == full);
+  full.training.momentum = 0.5;
+  const auto unfit = parse_run_spec(to_json(full));
+  REQUIRE_FALSE(unfit.has_value());
+  CHECK(unfit.error().what == "training.momentum: only for sgd; adam has its own");
+  full.training.optimizer = "sgd";
+  CHECK(parse_run_spec(to_json(full)).value() == full);
 }
 
 TEST_CASE("run spec: everything that is wrong is said at once") {

@@ -17,8 +17,8 @@ void prepare_process();
 // while it ran; the next start sets it aside.
 [[nodiscard]] Result<> run_daemon(const Config& config, const Identity& identity);
 
-// What the state folder says, for people: identity, certificate, tasks, models, evaluations. Works while the agent runs
-// and changes nothing.
+// What the state folder says, for people: identity, certificate, tasks, models, data sets, evaluations, what is wrong.
+// Works while the agent runs and changes nothing that the agent would not.
 [[nodiscard]] Result<std::string> status_text(const Config& config);
 
 }  // namespace flops::agent

@@ -35,7 +35,7 @@ namespace flops::agent {
 
 enum class Damaged {
   set_aside,  // rename both files to <name>.damaged-<time> and start with empty ones
-  refuse,     // corrupt: for a reader that must not change anything
+  refuse,     // corrupt: for a reader, which must not move anything
 };
 
 struct StoredModel {

@@ -153,8 +153,9 @@ struct Admission {
   std::string refusal;             // not empty: decline
   std::vector<TaskId> superseded;  // older tasks of the same run, which end now
 };
-// Declined as well while updates of `outbox_quota` bytes or more wait for their receipts: what is finished stays, new work
-// has to wait. The outbox so holds less than that and the update of each open task.
+// Declined as well, unless it is an evaluation, while updates of other runs of `outbox_quota` bytes or more wait for
+// their receipts: what is finished stays, new work has to wait. The outbox so holds less than that and the update of
+// each open task.
 [[nodiscard]] Admission admit(const std::vector<const TaskState*>& open, const wire::Task& task,
                               std::uint64_t outbox_quota);
 

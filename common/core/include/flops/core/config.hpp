@@ -43,6 +43,8 @@ class ConfigSpec {
             Check check = {});
   // Relative paths are resolved against the folder of the configuration file.
   void path(std::string key, std::filesystem::path& target, std::string doc, Presence presence = Presence::optional);
+  // The same, but a name without a slash stays one: it is looked up in PATH.
+  void program(std::string key, std::filesystem::path& target, std::string doc);
   void choice(std::string key, std::string& target, std::vector<std::string> allowed, std::string doc);
   void integer(std::string key, std::int64_t& target, std::int64_t min, std::int64_t max, std::string doc);
   void number(std::string key, double& target, double min, double max, std::string doc);

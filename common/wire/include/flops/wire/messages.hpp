@@ -79,7 +79,7 @@ struct Ack {
 
 struct Progress {
   TaskRef ref;
-  std::string phase;  // fetching | evaluating | training | uploading
+  std::string phase;  // fetching | loading | evaluating | training
   std::uint64_t done = 0;
   std::uint64_t total = 0;
 
@@ -263,7 +263,8 @@ struct RunStatus {
 
 template <class Message>
 [[nodiscard]] std::string encode(const Message& message);
-// permanent with the reason: "not JSON: ...", "'v' is 7; this side speaks 1", "'weight': expected an integer".
+// permanent with a code and the reason: "not_json: ...", "version: 'v' must be 1", "field: 'weight': expected an
+// integer from ...", "too_large: ...".
 template <class Message>
 [[nodiscard]] Result<Message> decode(std::string_view json);
 

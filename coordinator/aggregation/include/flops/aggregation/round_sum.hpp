@@ -27,6 +27,9 @@ class ModelFolder {
   [[nodiscard]] Result<tensor::SafetensorsFile> open(const Digest& model) const {
     return tensor::open_safetensors(path_of(model));
   }
+  [[nodiscard]] std::filesystem::path unfinished_file() const;  // a new name for a file that is being written
+  // What a program that was killed in the middle of one left. Nobody may be writing one.
+  [[nodiscard]] Result<> remove_unfinished() const;
 
  private:
   std::filesystem::path folder_;

@@ -1,5 +1,5 @@
-// The coordinator's records, in one SQLite file. Every public function is one transaction: when it returns success,
-// the change is durable. Errors are those of store::Database. Belongs to the loop's thread.
+// The coordinator's records, in one SQLite file. Every public function is one transaction; what is durable when is said
+// at the class. Errors are those of store::Database. Belongs to the loop's thread.
 #pragma once
 
 #include <cstdint>

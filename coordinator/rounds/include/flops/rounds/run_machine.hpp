@@ -50,6 +50,7 @@ struct Participant {
   Answer answer = Answer::none;
   std::int64_t round = 0;  // whose task it is; smaller than the run's: the task is late
   Digest base = {};        // the model it starts from; none for the initial one
+  int deadlines = 0;       // of its round that passed without its answer; not stored
 
   bool operator==(const Participant&) const = default;
 };

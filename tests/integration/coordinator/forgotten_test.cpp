@@ -1,0 +1,121 @@
+// What one side has forgotten: a device its base model, a coordinator after a power cut what it asked for.
+#include <doctest/doctest.h>
+
+#include "device.hpp"
+#include "flops/tensor/safetensors.hpp"
+
+using namespace flops;
+using namespace flops::test;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* two_rounds =
+    R"({"model":"m","data":"digits","rounds":2,"min_fit":2,"min_available":2,"evaluate":false})";
+
+// Two devices and a run whose initial model is made.
+struct Pair {
+  Pair() : coordinator(loop), a(coordinator, "a"), b(coordinator, "b") {
+    const std::string token = coordinator.token(2);
+    a.join(token);
+    b.join(token);
+    coordinator.json("POST", "/v1/runs", two_rounds);
+    const auto task = a.await<wire::Task>("task");
+    const std::string blob = encoded(initial);
+    REQUIRE(a.upload(a.result_for(task, blob), blob).status == wire::ReceiptStatus::accepted);
+  }
+
+  // The device's task of this round; others of it may have been repeated.
+  static wire::Task task_of(Device& device, std::int64_t round) {
+    while (true) {
+      const auto task = device.await<wire::Task>("task");
+      if (task.ref.round == round && task.kind == wire::TaskKind::train) {
+        return task;
+      }
+    }
+  }
+
+  struct Work {
+    wire::ResultMessage offer;
+    std::string blob;
+  };
+  [[nodiscard]] Work work(const Device& device, const wire::Task& task, unsigned seed) const {
+    const auto base = tensor::open_safetensors(coordinator.state() / "models" / (task.base.hex() + ".safetensors"));
+    REQUIRE_MESSAGE(base.has_value(), base.error().what);
+    std::vector<float> from(parameters);
+    REQUIRE(base->values()(0, from).has_value());
+    std::string blob = encoded(values(0.05F, seed), from);
+    return {device.result_for(task, blob), std::move(blob)};
+  }
+  static wire::ReceiptStatus deliver(Device& device, const Work& work) {
+    return device.upload(work.offer, work.blob).status;
+  }
+
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator;
+  Device a, b;
+  std::vector<float> initial = values(0.1F, 1);
+};
+
+void copy_records(const fs::path& from, const fs::path& to) {
+  fs::create_directories(to);
+  for (const char* name : {"coordinator.db", "coordinator.db-wal", "updates"}) {
+    fs::remove_all(to / name);
+    if (fs::exists(from / name)) {
+      fs::copy(from / name, to / name, fs::copy_options::recursive);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("coordinator: a device that took a task and then finds its base damaged gets the task with the whole model") {
+  Pair fleet;
+  for (Device* device : {&fleet.a, &fleet.b}) {
+    const auto first = Pair::task_of(*device, 1);
+    REQUIRE(Pair::deliver(*device, fleet.work(*device, first, 7)) == wire::ReceiptStatus::accepted);
+  }
+  const auto task = Pair::task_of(fleet.a, 2);
+  REQUIRE_FALSE(task.base_blob_base.empty());  // it held the base of the round before
+  fleet.a.send("ack", wire::encode(wire::Ack{task.ref, wire::AckStatus::accepted, ""}));
+  fleet.a.send("ack", wire::encode(wire::Ack{task.ref, wire::AckStatus::need_full, ""}));
+  const auto whole = Pair::task_of(fleet.a, 2);
+  CHECK(whole.ref.task == task.ref.task);
+  CHECK(whole.base == task.base);
+  CHECK(whole.base_blob_base.empty());
+  CHECK(fleet.coordinator.stop() == 0);
+}
+
+TEST_CASE("coordinator: after a power cut that took a round back, its finished updates are not refused but counted") {
+  Pair fleet;
+  const TemporaryFolder before;
+  const auto first_a = Pair::task_of(fleet.a, 1);
+  const auto first_b = Pair::task_of(fleet.b, 1);
+  const auto work_b = fleet.work(fleet.b, first_b, 8);
+  REQUIRE(Pair::deliver(fleet.a, fleet.work(fleet.a, first_a, 7)) == wire::ReceiptStatus::accepted);
+
+  const auto restart = [&](const std::function<void()>& meanwhile) {
+    fleet.a.drop();
+    fleet.b.drop();
+    fleet.coordinator.kill();
+    meanwhile();
+    fleet.coordinator.start();
+    fleet.a.connect();
+    fleet.b.connect();
+  };
+  restart([&] { copy_records(fleet.coordinator.state(), before.path()); });
+  REQUIRE(Pair::deliver(fleet.b, work_b) == wire::ReceiptStatus::accepted);
+  const auto second = Pair::task_of(fleet.a, 2);
+  const auto work_a = fleet.work(fleet.a, second, 9);
+
+  restart([&] { copy_records(before.path(), fleet.coordinator.state()); });
+  fleet.a.send("result", wire::encode(work_a.offer));
+  CHECK(run_until(fleet.loop, [&] {
+    return fleet.coordinator.log().find("offers what was not asked for yet") != std::string::npos;
+  }));
+  REQUIRE(Pair::deliver(fleet.b, work_b) == wire::ReceiptStatus::accepted);
+  CHECK(Pair::task_of(fleet.a, 2).ref.task == second.ref.task);
+  CHECK(Pair::deliver(fleet.a, work_a) == wire::ReceiptStatus::accepted);
+  CHECK(fleet.coordinator.stop() == 0);
+}
