@@ -62,6 +62,24 @@ Result<StagedFile> create_staged_file(const fs::path& root) {
   return StagedFile{name, std::move(fd)};
 }
 
+// The folders may be new: without their names a power cut takes all that is in them. And a process that was killed may
+// have given a blob its name without syncing that.
+Result<> sync_names(const fs::path& root) {
+  std::vector<fs::path> folders = {fs::absolute(root).parent_path(), root, root / "objects"};
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(root / "objects", error)) {
+    if (entry.is_directory(error)) {
+      folders.push_back(entry.path());
+    }
+  }
+  for (const fs::path& folder : folders) {
+    if (auto synced = sync_folder(folder); !synced) {
+      return synced;
+    }
+  }
+  return error ? fail(errno_error(error.value(), fmt::format("looking through {}", root.string()))) : Result<>();
+}
+
 }  // namespace
 
 Result<> Staging::write(std::uint32_t n, std::span<const std::byte> bytes) {
@@ -101,11 +119,8 @@ Result<FileStore> FileStore::open(std::filesystem::path root, Keep keep) {
       return fail(std::move(made.error()));
     }
   }
-  // The folders may be new: without their names a power cut takes all that is in them.
-  for (const fs::path& folder : {root, fs::absolute(root).parent_path()}) {
-    if (auto synced = keep == Keep::durable ? sync_folder(folder) : Result<>(); !synced) {
-      return fail(std::move(synced.error()));
-    }
+  if (auto synced = keep == Keep::durable ? sync_names(root) : Result<>(); !synced) {
+    return fail(std::move(synced.error()));
   }
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(staging_folder(root), error)) {
@@ -132,11 +147,14 @@ Result<> FileStore::publish(int fd, const fs::path& staged, const fs::path& obje
   if (!durable) {
     return {};
   }
-  if (auto synced = sync_folder(object.parent_path()); !synced) {
-    return synced;
+  auto synced = sync_folder(object.parent_path());
+  if (synced) {  // the two-digit folder may be new
+    synced = sync_folder(object.parent_path().parent_path());
   }
-  // The two-digit folder may be new.
-  return sync_folder(object.parent_path().parent_path());
+  if (!synced) {
+    remove_quietly(object);  // it must not be taken for a durable one
+  }
+  return synced;
 }
 
 std::filesystem::path FileStore::path_of(const Digest& digest) const {

@@ -9,7 +9,7 @@
 namespace flops::test {
 
 inline constexpr std::string_view fake_layout = R"([["w",[300,999]],["b",[300]]])";
-inline constexpr std::size_t fake_parameters = 300 * 1000;
+inline constexpr std::size_t fake_parameters = 300'000;
 inline constexpr std::uint64_t fake_samples = 40;
 
 inline std::vector<float> fake_initial(std::uint64_t seed) {

@@ -176,7 +176,7 @@ int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, co
   static const auto wait = real<ConditionWait>("pthread_cond_clockwait");
   timespec time{};
   ::syscall(SYS_clock_gettime, CLOCK_REALTIME, &time);
-  const timespec soon = to_timespec(std::min(to_ns(time) + longest_poll_ms * 1'000'000, to_ns(*until)));
+  const timespec soon = to_timespec(std::min(to_ns(time) + longest_poll_ms * std::int64_t{1'000'000}, to_ns(*until)));
   return wait(condition, mutex, CLOCK_REALTIME, &soon);
 }
 
@@ -186,7 +186,8 @@ int poll(pollfd* entries, nfds_t count, int timeout) {
 }
 
 int usleep(useconds_t duration) {
-  const timespec wait = to_timespec(std::min<std::int64_t>(duration * 1'000LL, longest_poll_ms * 1'000'000));
+  const timespec wait =
+      to_timespec(std::min<std::int64_t>(duration * 1'000LL, longest_poll_ms * std::int64_t{1'000'000}));
   return static_cast<int>(::syscall(SYS_nanosleep, &wait, nullptr));
 }
 

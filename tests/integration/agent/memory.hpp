@@ -9,8 +9,8 @@
 
 namespace flops::test {
 
-inline constexpr std::int64_t max_resident_kib = 16 * 1024;
-inline constexpr std::int64_t max_private_kib = 8 * 1024;
+inline constexpr std::int64_t max_resident_kib = std::int64_t{16} * 1024;
+inline constexpr std::int64_t max_private_kib = std::int64_t{8} * 1024;
 
 struct Memory {
   std::int64_t resident_kib = 0;
