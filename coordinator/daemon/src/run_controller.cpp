@@ -1,6 +1,7 @@
 #include "run_controller.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "flops/core/log.hpp"
 #include "flops/transfer/reconnect_window.hpp"
@@ -79,7 +80,10 @@ Result<> RunController::activate_next() {
 }
 
 void RunController::next_run() {
-  if (auto activated = activate_next(); !activated) {
+  auto activated = activate_next();
+  if (activated) {
+    next_problem_.clear();
+  } else if (activated.error().what != std::exchange(next_problem_, activated.error().what)) {
     log::error("runs", "{}; trying again", activated.error().what);
   }
 }

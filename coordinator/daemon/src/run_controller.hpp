@@ -174,6 +174,7 @@ class RunController {
   std::uint64_t uploads_begun_ = 0;
   bool sweep_due_ = true;
   bool next_due_ = false;        // which run is next could not be read
+  std::string next_problem_;     // why
   std::set<DeviceId> expected_;  // back soon after the coordinator's restart
   SteadyTime expected_until_{};
   std::optional<SteadyTime> take_up_at_;  // the active run's round, after trouble of the coordinator's own

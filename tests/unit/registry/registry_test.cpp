@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <sqlite3.h>
+
 #include "flops/crypto/digest.hpp"
 #include "flops/registry/registry.hpp"
 #include "flops/test/temporary_folder.hpp"
@@ -164,4 +166,32 @@ TEST_CASE("registry: API tokens have one role each") {
   CHECK(registry.api_role(crypto::sha256("a")).value() == Role::admin);
   CHECK(registry.api_role(crypto::sha256("v")).value() == Role::viewer);
   CHECK_FALSE(registry.api_role(crypto::sha256("x")).value().has_value());
+}
+
+TEST_CASE("registry: a run that another version wrote is left out when it is over, and named when it is not") {
+  Fixture fixture;
+  rounds::RunState state;
+  {
+    Registry registry = fixture.open();
+    state.spec = spec();
+    state.id = registry.add_run(state.spec).value();
+    REQUIRE(registry.add_run(state.spec).has_value());
+    state.phase = rounds::Phase::failed;
+    REQUIRE(registry.save_run(state).has_value());
+  }
+  const auto change = [&](const char* sql) {
+    sqlite3* db = nullptr;
+    REQUIRE(sqlite3_open((fixture.folder / "c.db").c_str(), &db) == SQLITE_OK);
+    CHECK(sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+    CHECK(sqlite3_close(db) == SQLITE_OK);
+  };
+  change(R"(UPDATE runs SET spec = '{"model":"m","data":"d","newer":1}' WHERE id = 'run-1')");
+  const auto readable = fixture.open().runs();
+  REQUIRE_MESSAGE(readable.has_value(), readable.error().what);
+  REQUIRE(readable->size() == 1);
+  CHECK(readable->front().state.id.str() == "run-2");
+  change(R"(UPDATE runs SET spec = '{"model":"m","data":"d","newer":1}' WHERE id = 'run-2')");
+  const auto unreadable = fixture.open().runs();
+  REQUIRE_FALSE(unreadable.has_value());
+  CHECK(unreadable.error().what == "the record of run 'run-2' is not readable: newer: unknown field");
 }

@@ -140,7 +140,9 @@ class Registry {
   // Only one participant's row, and the run's reason.
   [[nodiscard]] Result<> save_participant(const rounds::RunState& state, const DeviceId& device);
   [[nodiscard]] Result<> set_run_layout(const RunId& run, std::string_view layout, std::uint64_t parameters);
-  [[nodiscard]] Result<std::vector<RunRow>> runs();                   // newest first, without participants
+  // The newest 1000, newest first, without participants. Records that cannot be read are left out when the run is over,
+  // and corrupt when it is not.
+  [[nodiscard]] Result<std::vector<RunRow>> runs();
   [[nodiscard]] Result<std::optional<RunRow>> run(const RunId& run);  // with participants
 
   [[nodiscard]] Result<> open_round(const RunId& run, std::int64_t round);
