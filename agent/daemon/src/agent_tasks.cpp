@@ -29,6 +29,11 @@ bool comes_again(const Event& event) {
          std::holds_alternative<event::Checkpointed>(event) || std::holds_alternative<event::Arrived>(event);
 }
 
+// Whatever the task still has to record is of no use then.
+bool ends_task(const Event& event) {
+  return std::holds_alternative<event::Cancelled>(event) || std::holds_alternative<event::Superseded>(event);
+}
+
 bool has_new_result(Phase before, Phase after) {
   return after == Phase::offering && before != Phase::uploading;
 }
@@ -64,7 +69,7 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
     return;
   }
   const auto kind = comes_again(event) ? Postponed::Kind::repeatable : Postponed::Kind::own;
-  if (postponed_.holds(id)) {  // what came before it is not recorded yet
+  if (postponed_.holds(id) && !ends_task(event)) {  // what came before it is not recorded yet
     postponed_.add(kind, [this, id, event, with] { dispatch(id, event, with); }, id);
     return;
   }

@@ -268,8 +268,10 @@ void Agent::evaluated(const TaskId& id, const trainer::Evaluation& evaluation) {
   const wire::Metrics metrics{task.ref,        task.base,           evaluation.samples,
                               evaluation.loss, evaluation.accuracy, evaluation.seconds};
   const std::int64_t now = unix_ms(SystemClock().wall());
-  dispatch(id, event::Evaluated{metrics}, [this, metrics, now]() -> Result<> {
-    return metrics.samples == 0 ? Result<>() : storage_.add_evaluation({metrics, now});
+  dispatch(id, event::Evaluated{metrics}, [this, id, metrics, now]() -> Result<> {
+    const EntryPtr known = find(id);  // the trainer says it twice: at once, and when the job ends
+    const bool recorded = metrics.samples == 0 || !known || known->state.metrics.has_value();
+    return recorded ? Result<>() : storage_.add_evaluation({metrics, now});
   });
 }
 

@@ -141,6 +141,8 @@ Result<> FileStore::publish(int fd, const fs::path& staged, const fs::path& obje
   if (auto made = make_folder(object.parent_path(), 0750); !made) {
     return made;
   }
+  std::error_code ignored;
+  const bool held = fs::exists(object, ignored);  // the same bytes, which others may rely on
   if (std::rename(staged.c_str(), object.c_str()) != 0) {
     return fail(errno_error(errno, fmt::format("renaming {} to {}", staged.string(), object.string())));
   }
@@ -151,7 +153,7 @@ Result<> FileStore::publish(int fd, const fs::path& staged, const fs::path& obje
   if (synced) {  // the two-digit folder may be new
     synced = sync_folder(object.parent_path().parent_path());
   }
-  if (!synced) {
+  if (!synced && !held) {
     remove_quietly(object);  // it must not be taken for a durable one
   }
   return synced;

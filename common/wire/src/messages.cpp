@@ -97,9 +97,9 @@ void fields(V& v, TrainingSpec& m) {
   v.integer("epochs", m.epochs, 1, 10'000);
   v.integer("batch", m.batch, 1, 65'536);
   v.text("optimizer", m.optimizer, 32);
-  v.number("learning_rate", m.learning_rate, 1e-12, 1000);
+  v.number("learning_rate", m.learning_rate, 1e-12, max_rate);
   v.number("momentum", m.momentum, 0, 1);
-  v.number("weight_decay", m.weight_decay, 0, 1000);
+  v.number("weight_decay", m.weight_decay, 0, max_rate);
   v.text("loss", m.loss, 32);
 }
 

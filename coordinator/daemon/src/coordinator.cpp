@@ -269,9 +269,7 @@ Result<> Running::begin() {
   if (auto written = write_endpoints(); !written) {
     return written;
   }
-  if (auto resumed = runs_.resume(); !resumed) {
-    return resumed;
-  }
+  runs_.resume();
   tick();
   log::info("coordinator", "fleet {}: API on port {}, broker on port {}", config_.fleet, server_->port(),
             broker_endpoint_.port);

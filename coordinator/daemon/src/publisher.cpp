@@ -24,7 +24,9 @@ void Publisher::remove(const Digest& blob) {
   if (found == blobs_held_.end()) {
     return;
   }
-  std::erase_if(queue_, [&](const Chunk& chunk) { return chunk.blob == blob; });
+  for (std::deque<Chunk>* chunks : {&queue_, &unread_}) {
+    std::erase_if(*chunks, [&](const Chunk& chunk) { return chunk.blob == blob; });
+  }
   for (std::uint32_t n = 0; n < blob::chunk_count(found->second); ++n) {
     queue_.push_back({blob, n, true});
   }
@@ -38,6 +40,7 @@ void Publisher::remove(const Digest& blob) {
 void Publisher::republish() {
   // Clearing what the broker may have kept stays queued; everything held is published anew.
   std::erase_if(queue_, [](const Chunk& chunk) { return !chunk.clear; });
+  unread_.clear();
   for (const auto& [blob, bytes] : blobs_held_) {
     for (std::uint32_t n = 0; n < blob::chunk_count(bytes); ++n) {
       queue_.push_back({blob, n, false});
@@ -51,19 +54,22 @@ void Publisher::pump() {
     const Chunk chunk = queue_.front();
     queue_.pop_front();
     if (auto sent = send(chunk); !sent) {
-      queue_.push_front(chunk);
+      unread_.push_back(chunk);  // the others do not wait for it
       problem_ = sent.error();
-      return;
     }
-    problem_.reset();
   }
 }
 
+std::optional<Error> Publisher::problem() const {
+  return unread_.empty() ? std::nullopt : problem_;
+}
+
 Result<> Publisher::retry() {
-  if (problem_) {
-    pump();
-  }
-  return problem_ ? fail(*problem_) : Result<>();
+  queue_.insert(queue_.begin(), unread_.begin(), unread_.end());
+  unread_.clear();
+  pump();
+  const auto still = problem();
+  return still ? fail(*still) : Result<>();
 }
 
 Result<> Publisher::send(const Chunk& chunk) {
@@ -83,7 +89,9 @@ Result<> Publisher::send(const Chunk& chunk) {
                     pump();
                     return;
                   }
-                  queue_.push_front(chunk);  // goes out after the next connect
+                  if (chunk.clear || blobs_held_.contains(chunk.blob)) {
+                    queue_.push_front(chunk);  // goes out after the next connect
+                  }
                   if (done.error().kind == ErrorKind::denied) {
                     log::error("blobs", "the broker refuses blobs: {}", done.error().what);
                   }

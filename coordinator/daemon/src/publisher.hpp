@@ -23,7 +23,9 @@ class Publisher {
   void remove(const Digest& blob);
   // After a connect: the broker may have lost everything.
   void republish();
-  // Goes on with what could not be read from the disk; its error.
+  // Of chunks that cannot be read from the disk; the others go out.
+  [[nodiscard]] std::optional<Error> problem() const;
+  // Reads those again; the error of one that still cannot be read.
   [[nodiscard]] Result<> retry();
 
  private:
@@ -39,8 +41,9 @@ class Publisher {
   blob::FileStore& blobs_;
   std::map<Digest, std::uint64_t> blobs_held_;  // size
   std::deque<Chunk> queue_;
+  std::deque<Chunk> unread_;
+  std::optional<Error> problem_;  // of the last of these
   std::size_t in_flight_ = 0;
-  std::optional<Error> problem_;  // of reading the first of the queue
 };
 
 }  // namespace flops::coordinator

@@ -96,7 +96,11 @@ Result<> RunController::probe_storage() {
   if (auto written = parts_.registry.set_meta("probe", iso8601(unix_ms(parts_.clock.wall()))); !written) {
     return written;
   }
-  return records_.retry();
+  if (auto recorded = records_.retry(); !recorded) {
+    return recorded;
+  }
+  auto read = parts_.publisher.retry();
+  return read ? read : fail(read.error(), "reading a model for the devices");
 }
 
 // What was decided while it could not be recorded. A round that is taken up anew opens or closes by that.
@@ -109,7 +113,7 @@ void RunController::perform_held() {
   }
   const bool any = !held.empty();
   perform(held);
-  if (active_ && records_.settled()) {
+  if (active_ && records_.settled() && std::exchange(tasks_held_, false)) {
     send_open_tasks();
   }
   if (any && active_) {

@@ -27,8 +27,8 @@ RunController::RunController(Parts parts, std::function<void()> changed)
       grants_(static_cast<std::uint32_t>(parts_.config.limits.fleet_chunks),
               static_cast<std::uint32_t>(parts_.config.limits.device_chunks)) {}
 
-Result<> RunController::resume() {
-  return activate_next();
+void RunController::resume() {
+  next_run();
 }
 
 // The oldest run that is not over becomes the active one; after a restart it goes on where it was.
@@ -98,6 +98,7 @@ void RunController::expect_participants() {
       expected_.insert(device);
     }
   }
+  active_->state.least_wanted = expected_.empty() ? 0 : active_->state.wanted;
   const std::chrono::seconds window =
       transfer::reconnect_window(static_cast<std::int64_t>(parts_.fleet.devices().size()), parts_.config.reconnect.rate,
                                  std::chrono::duration_cast<std::chrono::seconds>(parts_.config.reconnect.max_window));
@@ -346,8 +347,8 @@ void RunController::tick() {
   if (auto synced = parts_.registry.sync(); !synced && is_storage_trouble(synced.error())) {
     storage_in_trouble(synced.error().within("syncing the steps of the last second"));
   }
-  if (auto sent = parts_.publisher.retry(); !sent) {
-    storage_in_trouble(sent.error().within("reading a model for the devices"));
+  if (const auto unread = parts_.publisher.problem(); unread && !storage_probe_at_) {
+    storage_in_trouble(unread->within("reading a model for the devices"));
   }
   look_at_storage();
   if (next_due_) {
@@ -357,11 +358,17 @@ void RunController::tick() {
   if (!active_ || !records_.settled()) {
     return;
   }
-  take_up_again();
   const SteadyTime now = parts_.clock.steady();
   if (!expected_.empty() && now >= expected_until_) {
     expected_.clear();
+    active_->state.least_wanted = 0;
     fleet_changed();
+  }
+  if (active_) {  // each of these may end the run
+    take_up_again();
+  }
+  if (!active_) {
+    return;
   }
   for (auto& [task, upload] : active_->uploads) {
     if (upload.staging && now - upload.last_chunk > parts_.config.limits.upload_stall) {

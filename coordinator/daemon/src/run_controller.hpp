@@ -46,7 +46,7 @@ class RunController {
   RunController(Parts parts, std::function<void()> changed);
 
   // Takes up the oldest run that is not over.
-  [[nodiscard]] Result<> resume();
+  void resume();
 
   [[nodiscard]] Result<RunId> start(const rounds::RunSpec& spec);
   // An error of the storage's: the run stops once that can be recorded.
@@ -179,6 +179,7 @@ class RunController {
   SteadyTime expected_until_{};
   std::optional<SteadyTime> take_up_at_;  // the active run's round, after trouble of the coordinator's own
   Records records_;
+  bool tasks_held_ = false;           // some were to be sent while the state was not recorded
   std::vector<rounds::Action> held_;  // of the active run, until its state is recorded
   std::optional<SteadyTime> storage_probe_at_;
   transfer::Grants grants_;

@@ -66,6 +66,8 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
       if (is_storage_trouble(outcome.error())) {
         storage_in_trouble(outcome.error());
       }
+      // What is stored may be what cannot be read: it is received anew, unless something else needs it.
+      sweep_due_ = sweep_due_ || kind == ErrorKind::transient || kind == ErrorKind::bug;
       if (kind == ErrorKind::bug) {
         sum_again();
       }

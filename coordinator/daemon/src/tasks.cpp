@@ -16,6 +16,7 @@ wire::TaskRef RunController::reference(const rounds::Participant& participant) c
 void RunController::send_task(const DeviceId& device, bool complete_model) {
   Active& run = *active_;
   if (!records_.settled()) {
+    tasks_held_ = true;
     return;  // nothing is asked that would be forgotten; when all is recorded, all open tasks are sent
   }
   const auto found = run.state.participants.find(device);
@@ -182,6 +183,7 @@ void RunController::device_said_hello(const DeviceId& device) {
 }
 
 void RunController::device_lost(const DeviceId& device) {
+  expected_.erase(device);  // it was back, and is away now
   if (!active_) {
     return;
   }

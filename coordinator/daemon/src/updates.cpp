@@ -78,6 +78,9 @@ void RunController::on_result(const DeviceId& device, const wire::ResultMessage&
 
 // The task is not open (any more): say what became of it, so that the device can let go.
 void RunController::answer_late(const DeviceId& device, const wire::ResultMessage& result) {
+  if (next_due_) {
+    return;  // perhaps of the run that could not be read yet: the device will ask again
+  }
   auto row = parts_.registry.run(result.ref.run);
   if (!row) {
     return;  // the database is in trouble: the device will ask again

@@ -15,7 +15,7 @@ constexpr std::string_view run_columns =
 Result<RunRow> read_run(const Row& row) {
   RunRow run;
   auto id = RunId::parse(row.text(0));
-  auto spec = rounds::parse_run_spec(row.text(1));
+  auto spec = rounds::parse_run_spec(row.text(1), rounds::SpecFrom::record);
   auto model = digest_or_none(row.text(5));
   if (!id || !spec || !model || !rounds::parse_phase(row.text(2), run.state.phase)) {
     return fail(ErrorKind::corrupt, "the record of run '{}' is not readable{}{}", row.text(0), spec ? "" : ": ",

@@ -84,7 +84,7 @@ void Transition::top_up() {
   }
   const auto share =
       static_cast<std::size_t>(std::ceil(state_.spec.fraction * static_cast<double>(state_.available.size())));
-  const std::size_t wanted = std::max(minimum, share);
+  const std::size_t wanted = std::max({minimum, share, static_cast<std::size_t>(state_.least_wanted)});
   state_.wanted = static_cast<std::int64_t>(wanted);
   const std::size_t asked = wanted + rounded_up(static_cast<double>(wanted) * state_.spec.over_select);
   std::set<DeviceId> fresh;

@@ -109,7 +109,11 @@ class Fields {
   std::set<std::string, std::less<>> known_;
 };
 
-void read_training(const json::value* value, wire::TrainingSpec& training, std::vector<std::string>& problems) {
+// Beyond it devices refuse to train.
+constexpr double max_rate = 1000;
+
+void read_training(const json::value* value, wire::TrainingSpec& training, SpecFrom from,
+                   std::vector<std::string>& problems) {
   if (value == nullptr) {
     return;
   }
@@ -121,11 +125,11 @@ void read_training(const json::value* value, wire::TrainingSpec& training, std::
   fields.integer("epochs", training.epochs, 1, 10'000);
   fields.integer("batch", training.batch, 1, 65'536);
   fields.choice("optimizer", training.optimizer, {"sgd", "adam"});
-  fields.number("learning_rate", training.learning_rate, 1e-12, 1000);
+  fields.number("learning_rate", training.learning_rate, 1e-12, from == SpecFrom::request ? max_rate : wire::max_rate);
   fields.number("momentum", training.momentum, 0, 1);
-  fields.number("weight_decay", training.weight_decay, 0, 1000);
+  fields.number("weight_decay", training.weight_decay, 0, from == SpecFrom::request ? max_rate : wire::max_rate);
   fields.choice("loss", training.loss, {"cross_entropy", "mse"});
-  if (training.optimizer == "adam" && training.momentum != 0) {
+  if (from == SpecFrom::request && training.optimizer == "adam" && training.momentum != 0) {
     fields.wrong("momentum", "only for sgd; adam has its own");
   }
   fields.refuse_unknown();
@@ -173,7 +177,7 @@ std::string_view to_string(Mode mode) {
   return mode == Mode::async ? "async" : "sync";
 }
 
-Result<RunSpec> parse_run_spec(std::string_view text) {
+Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {
   json::parse_options options;
   options.max_depth = 4;
   json::error_code error;
@@ -198,7 +202,7 @@ Result<RunSpec> parse_run_spec(std::string_view text) {
   fields.integer("deadline_seconds", spec.deadline_seconds, 10, 604'800);
   fields.boolean("evaluate", spec.evaluate);
   fields.choice("codec", spec.codec, {"lossless"});
-  read_training(fields.find("training"), spec.training, problems);
+  read_training(fields.find("training"), spec.training, from, problems);
   fields.refuse_unknown();
   check_together(fields, spec);
   if (!problems.empty()) {

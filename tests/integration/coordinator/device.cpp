@@ -157,6 +157,10 @@ std::string Device::await_raw(const std::string& kind) {
   return payload;
 }
 
+bool Device::has(const std::string& kind) const {
+  return std::ranges::any_of(commands_, [&](const auto& command) { return command.first == kind; });
+}
+
 wire::ResultMessage Device::result_for(const wire::Task& task, const std::string& blob, std::uint64_t weight) const {
   wire::ResultMessage result;
   result.ref = task.ref;

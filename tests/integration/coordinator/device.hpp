@@ -48,6 +48,8 @@ class Device {
     REQUIRE_MESSAGE(message.has_value(), message.error().what);
     return *std::move(message);
   }
+  // Whether a command of this kind is here that has not been taken yet.
+  [[nodiscard]] bool has(const std::string& kind) const;
   // A good result for the task, with `blob` as its update.
   [[nodiscard]] wire::ResultMessage result_for(const wire::Task& task, const std::string& blob,
                                                std::uint64_t weight = 10) const;

@@ -1,6 +1,8 @@
 // What one side has forgotten: a device its base model, a coordinator after a power cut what it asked for.
 #include <doctest/doctest.h>
 
+#include <sqlite3.h>
+
 #include "device.hpp"
 #include "flops/tensor/safetensors.hpp"
 
@@ -57,6 +59,13 @@ struct Pair {
   Device a, b;
   std::vector<float> initial = values(0.1F, 1);
 };
+
+void change_records(const fs::path& state, const std::string& sql) {
+  sqlite3* db = nullptr;
+  REQUIRE(sqlite3_open((state / "coordinator.db").c_str(), &db) == SQLITE_OK);
+  CHECK(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+  CHECK(sqlite3_close(db) == SQLITE_OK);
+}
 
 void copy_records(const fs::path& from, const fs::path& to) {
   fs::create_directories(to);
@@ -117,5 +126,39 @@ TEST_CASE("coordinator: after a power cut that took a round back, its finished u
   REQUIRE(Pair::deliver(fleet.b, work_b) == wire::ReceiptStatus::accepted);
   CHECK(Pair::task_of(fleet.a, 2).ref.task == second.ref.task);
   CHECK(Pair::deliver(fleet.a, work_a) == wire::ReceiptStatus::accepted);
+  CHECK(fleet.coordinator.stop() == 0);
+}
+
+TEST_CASE("coordinator: while a run cannot be read it stays up, and nothing of that run is refused or removed") {
+  Pair fleet;
+  const auto task_a = Pair::task_of(fleet.a, 1);
+  const auto task_b = Pair::task_of(fleet.b, 1);
+  const auto work_a = fleet.work(fleet.a, task_a, 7);
+  const auto work_b = fleet.work(fleet.b, task_b, 8);
+  REQUIRE(Pair::deliver(fleet.a, work_a) == wire::ReceiptStatus::accepted);
+  const auto restart = [&](const std::string& sql) {
+    fleet.a.drop();
+    fleet.b.drop();
+    fleet.coordinator.kill();
+    change_records(fleet.coordinator.state(), sql);
+    fleet.coordinator.start();
+    fleet.b.connect();
+  };
+  restart("UPDATE runs SET reason = spec, spec = '{}'");
+  CHECK(run_until(fleet.loop, [&] {
+    return fleet.coordinator.log().find("the record of run 'run-1' is not readable") != std::string::npos;
+  }));
+  fleet.b.send("result", wire::encode(work_b.offer));
+  // Answered in turn: when this is, the result before it was silently passed over.
+  fleet.b.send("surprise", R"({"v":1})");
+  CHECK(fleet.b.await<wire::Refused>("refused").code == "kind");
+  CHECK_FALSE(fleet.b.has("receipt"));
+  const std::string hex = work_a.offer.update.sha256.hex();
+  CHECK(fs::exists(fleet.coordinator.state() / "updates" / "objects" / hex.substr(0, 2) / hex));
+
+  restart("UPDATE runs SET spec = reason, reason = ''");
+  CHECK(Pair::deliver(fleet.b, work_b) == wire::ReceiptStatus::accepted);
+  fleet.a.connect();
+  CHECK(Pair::task_of(fleet.a, 2).ref.round == 2);
   CHECK(fleet.coordinator.stop() == 0);
 }

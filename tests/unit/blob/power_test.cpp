@@ -74,6 +74,23 @@ TEST_CASE("blob: a blob the store has, and every folder above it, is on the disk
   }
 }
 
+TEST_CASE("blob: the same bytes once more, whose sync fails, do not take away what is held") {
+  for (const bool received : {false, true}) {
+    for (int n = 1; n <= 3; ++n) {
+      CAPTURE(received);
+      CAPTURE(n);
+      const test::TemporaryFolder folder;
+      auto store = FileStore::open(folder / "blobs");
+      REQUIRE(store);
+      REQUIRE(put(*store));
+      testing::record_system_calls();
+      testing::refuse_sync(n);
+      CHECK_FALSE((received ? receive(*store).has_value() : put(*store).has_value()));
+      CHECK(store->has(crypto::sha256(content)));
+    }
+  }
+}
+
 TEST_CASE("blob: a name that a killed process may have left unsynced is on the disk when the store is open again") {
   const test::TemporaryFolder folder;
   auto killed = FileStore::open(folder / "blobs");

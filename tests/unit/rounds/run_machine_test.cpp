@@ -122,6 +122,19 @@ TEST_CASE("run: a device that is online and silent is replaced after its second 
   CHECK(all<CloseRound>(run.feed(Tick{})).size() == 1);
 }
 
+TEST_CASE("run: the round after a restart asks no fewer than the one before, whoever is back by then") {
+  Run run(2, 2);
+  run.state.spec.fraction = 0.1;
+  run.to_round_one(4);
+  REQUIRE(run.state.participants.size() == 2);
+  run.state.least_wanted = 3;
+  for (const auto& [asked, participant] : std::map(run.state.participants)) {
+    run.feed(Contributed{asked, participant.task});
+  }
+  CHECK(all<SendTask>(run.feed(Aggregated{model('b')})).size() == 3);
+  CHECK(run.state.wanted == 3);
+}
+
 TEST_CASE("run: devices that are away for a week do not end it, and when they return it goes on") {
   Run run(1, 2);
   run.to_round_one(2);

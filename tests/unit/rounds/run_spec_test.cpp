@@ -33,6 +33,12 @@ TEST_CASE("run spec: defaults, and what is written can be read") {
   const auto unfit = parse_run_spec(to_json(full));
   REQUIRE_FALSE(unfit.has_value());
   CHECK(unfit.error().what == "training.momentum: only for sgd; adam has its own");
+  full.training.learning_rate = 2000;
+  const auto too_fast = parse_run_spec(to_json(full));
+  REQUIRE_FALSE(too_fast.has_value());
+  CHECK(too_fast.error().what.starts_with("training.learning_rate:"));
+  CHECK(parse_run_spec(to_json(full), SpecFrom::record).value() == full);  // begun before that was refused
+  full.training.learning_rate = 0.001;
   full.training.optimizer = "sgd";
   CHECK(parse_run_spec(to_json(full)).value() == full);
 }

@@ -22,7 +22,8 @@ namespace flops::wire {
 inline constexpr std::size_t max_message = std::size_t{64} * 1024U;
 inline constexpr std::size_t max_reason = 512;
 inline constexpr std::size_t max_conditions = 8;
-inline constexpr std::int64_t max_local_rounds = 1001;      // the task's own and 1000 while offline
+inline constexpr double max_rate = 1e6;                 // learning rate, weight decay; devices may refuse smaller ones
+inline constexpr std::int64_t max_local_rounds = 1001;  // the task's own and 1000 while offline
 inline constexpr std::int64_t max_reconnect_window = 3600;  // seconds: no status keeps a device away for longer
 
 // A blob on the wire: cut into chunks of 256 KiB (blob::chunk_size).

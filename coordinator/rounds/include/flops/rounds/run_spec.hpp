@@ -39,8 +39,13 @@ struct RunSpec {
   bool operator==(const RunSpec&) const = default;
 };
 
+enum class SpecFrom : std::uint8_t {
+  request,  // of a new run: what devices would refuse is refused
+  record,   // of a run that began when perhaps less was: its devices say what is wrong
+};
+
 // permanent: everything that is wrong, one problem a line: unknown fields, types, ranges.
-[[nodiscard]] Result<RunSpec> parse_run_spec(std::string_view json);
+[[nodiscard]] Result<RunSpec> parse_run_spec(std::string_view json, SpecFrom from = SpecFrom::request);
 [[nodiscard]] std::string to_json(const RunSpec& spec);
 
 }  // namespace flops::rounds
