@@ -5,7 +5,7 @@
 #   scripts/quickstart.sh [options]
 #     --devices N        agents to start (5)
 #     --rounds R         rounds to train (5)
-#     --partition P      iid, dirichlet:A or shards:K (iid)
+#     --partition P      iid, dirichlet:A, shards:K or powerlaw:K (iid)
 #     --model NAME       model of the zoo (cnn-small)
 #     --epochs E         passes over the local data a round (1)
 #     --seed S           of the split, the first parameters and the shuffling (1)

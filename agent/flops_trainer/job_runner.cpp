@@ -205,8 +205,9 @@ Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int res
     return fail(split.error(), fmt::format("train split of '{}'", job.dataset.tag));
   }
   const trainer::Training& wanted = job.training;
-  const models::TrainingPlan plan{wanted.epochs,   wanted.batch,        wanted.optimizer, wanted.learning_rate,
-                                  wanted.momentum, wanted.weight_decay, wanted.loss};
+  const models::TrainingPlan plan{wanted.epochs,        wanted.batch,    wanted.optimizer,
+                                  wanted.learning_rate, wanted.momentum, wanted.weight_decay,
+                                  wanted.loss,          wanted.steps,    wanted.proximal};
   CheckpointMemory memory(checkpoint, job.resume);
   Checkpoints checkpoints(job, memory, observer);
   const auto run = [&](std::span<const std::byte> resume) {

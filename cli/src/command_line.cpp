@@ -83,10 +83,13 @@ void add_fleet_commands(CLI::App& app, Line& line) {
 
 void add_training_options(CLI::App& start, RunOptions& run) {
   start.add_option("--epochs", run.epochs, "Passes over the local data a round")->check(CLI::Range(1, 10'000));
+  start.add_option("--steps", run.steps, "Batches a round, instead of --epochs")->check(CLI::Range(0, 1'000'000));
   start.add_option("--batch", run.batch, "Samples a step")->check(CLI::Range(1, 65'536));
   start.add_option("--lr", run.learning_rate, "Learning rate")->check(CLI::PositiveNumber);
   start.add_option("--momentum", run.momentum, "Momentum of SGD")->check(CLI::Range(0.0, 1.0));
   start.add_option("--weight-decay", run.weight_decay, "L2 penalty")->check(CLI::NonNegativeNumber);
+  start.add_option("--proximal", run.proximal, "FedProx: how strongly devices are held to the round's model (0)")
+      ->check(CLI::NonNegativeNumber);
   start.add_option("--optimizer", run.optimizer, "Local optimiser")->check(CLI::IsMember({"sgd", "adam"}));
   start.add_option("--loss", run.loss, "Loss")->check(CLI::IsMember({"cross_entropy", "mse"}));
 }
@@ -157,7 +160,8 @@ void add_dataset_commands(CLI::App& app, Line& line) {
   partition->add_option("--devices", options.devices, "How many devices")
       ->required()
       ->check(CLI::Range(1U, partition::max_devices));
-  partition->add_option("--partition", options.scheme, "iid, dirichlet:A or shards:K")->capture_default_str();
+  partition->add_option("--partition", options.scheme, "iid, dirichlet:A, shards:K or powerlaw:K")
+      ->capture_default_str();
   partition->add_option("--seed", options.seed, "Equal seeds give equal splits")->capture_default_str();
   partition->add_option("--out", options.out, "Folder to write to; must be empty or new")
       ->required()

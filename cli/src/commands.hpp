@@ -40,8 +40,9 @@ struct TokenOptions {
 struct RunOptions {
   std::string model;
   std::string data;
-  std::optional<std::int64_t> rounds, seed, min_fit, min_available, deadline, epochs, batch, max_staleness, buffer;
-  std::optional<double> fraction, over_select, learning_rate, momentum, weight_decay;
+  std::optional<std::int64_t> rounds, seed, min_fit, min_available, deadline, epochs, batch, max_staleness, buffer,
+      steps;
+  std::optional<double> fraction, over_select, learning_rate, momentum, weight_decay, proximal;
   std::optional<std::string> mode, optimizer, loss;
   bool no_evaluate = false;
   bool watch = false;

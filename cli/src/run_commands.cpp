@@ -20,12 +20,14 @@ void put(json::object& object, std::string_view name, const std::optional<T>& va
 json::value specification(const RunOptions& options) {
   json::object training;
   put(training, "epochs", options.epochs);
+  put(training, "steps", options.steps);
   put(training, "batch", options.batch);
   put(training, "optimizer", options.optimizer);
   put(training, "learning_rate", options.learning_rate);
   put(training, "momentum", options.momentum);
   put(training, "weight_decay", options.weight_decay);
   put(training, "loss", options.loss);
+  put(training, "proximal", options.proximal);
   json::object spec{{"model", options.model}, {"data", options.data}};
   put(spec, "rounds", options.rounds);
   put(spec, "seed", options.seed);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <mutex>
 #include <optional>
 
 #include <torch/utils.h>
@@ -80,6 +81,9 @@ Result<Model> Model::create(std::string_view name, std::uint64_t seed) {
     return fail(ErrorKind::permanent, "there is no model '{}'; there are: {}", name.substr(0, 64), known);
   }
   return guarded(fmt::format("making model '{}'", name), [&]() -> Result<Model> {
+    // First parameters come from LibTorch's generator for the whole process.
+    static std::mutex one_at_a_time;
+    const std::lock_guard lock(one_at_a_time);
     torch::manual_seed(seed);
     auto parts = std::make_unique<Parts>(Parts{entry->info, entry->make(), {}, {}});
     if (auto collected = collect(*parts); !collected) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <torch/nn/module.h>
 
 #include "flops/models/model.hpp"
@@ -12,8 +13,25 @@ namespace flops::models {
 
 class Net : public torch::nn::Module {
  public:
-  // [n, 1, rows, columns] with values 0 to 1 -> [n, classes], before any softmax.
+  // [n, 1, rows, columns] (images: values 0 to 1) -> [n, classes], before any softmax.
   virtual torch::Tensor forward(const torch::Tensor& images) = 0;
+
+  // Where training draws from. A model has its own, and not LibTorch's one for the whole process: what other models do
+  // at the same time must not matter.
+  [[nodiscard]] at::Generator& random() { return random_; }
+
+ protected:
+  // While training, values are zero with this probability, and the others larger for that.
+  [[nodiscard]] torch::Tensor dropout(const torch::Tensor& values, double probability) {
+    if (!is_training()) {
+      return values;
+    }
+    const double kept = 1 - probability;
+    return values * torch::empty_like(values).bernoulli_(kept, random_).div_(kept);
+  }
+
+ private:
+  at::Generator random_ = at::detail::createCPUGenerator();
 };
 
 // The 2x2 maximum of a convolution's output, then relu: they commute, and relu has a quarter of the values to do then.

@@ -4,12 +4,10 @@
 #include <bit>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <type_traits>
 #include <vector>
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/sgd.h>
 #include <torch/utils.h>
@@ -141,12 +139,6 @@ void read_state(Reader& reader, torch::optim::Optimizer& optimizer, const torch:
   }
 }
 
-torch::Tensor random_state() {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
-  const std::lock_guard<std::mutex> lock(generator.mutex());
-  return generator.get_state();
-}
-
 std::vector<torch::Tensor> counting_buffers(const Net& net) {
   std::vector<torch::Tensor> found;
   for (const auto& buffer : net.buffers()) {
@@ -172,7 +164,7 @@ TrainingSnapshot::TrainingSnapshot(Model::Parts& parts, torch::optim::Optimizer&
 
 TrainingSnapshot::Sizes TrainingSnapshot::sizes() const {
   Sizes sizes;
-  sizes.random = random_state().nbytes();
+  sizes.random = parts_.net->random().get_state().nbytes();
   for (const torch::Tensor& buffer : counting_buffers(*parts_.net)) {
     sizes.buffers += buffer.nbytes();
   }
@@ -199,7 +191,7 @@ Result<> TrainingSnapshot::write(std::span<std::byte> into) const {
     Writer writer(into);
     const Header header{magic, job_.bytes(), position_.done, position_.loss, position_.seconds};
     writer.bytes(&header, sizeof header);
-    writer.tensor(random_state());
+    writer.tensor(parts_.net->random().get_state());
     for (const torch::Tensor& values : parts_.tensors) {
       writer.tensor(values);
     }
@@ -227,8 +219,8 @@ Result<Position> TrainingSnapshot::restore(std::span<const std::byte> from, std:
       return fail(ErrorKind::corrupt, "the checkpoint is of another job or of another version of this program");
     }
     const torch::NoGradGuard no_grad;
-    at::Generator generator = at::detail::getDefaultCPUGenerator();
-    generator.set_state(reader.like(random_state()));
+    at::Generator& random = parts_.net->random();
+    random.set_state(reader.like(random.get_state()));
     for (const torch::Tensor& values : parts_.tensors) {
       reader.tensor(values);
     }

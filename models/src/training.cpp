@@ -1,7 +1,6 @@
 #include "flops/models/training.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -15,6 +14,8 @@
 #include <torch/optim/sgd.h>
 #include <torch/utils.h>
 
+#include "batcher.hpp"
+#include "correction.hpp"
 #include "flops/core/clock.hpp"
 #include "flops/crypto/digest.hpp"
 #include "parts.hpp"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr std::int64_t max_epochs = 100'000;
 constexpr std::int64_t max_batch = 65'536;
+constexpr std::int64_t max_steps = 1'000'000'000;
 
 Result<> check_loss(const std::string& loss) {
   if (loss != "cross_entropy" && loss != "mse") {
@@ -57,12 +59,30 @@ Result<> check_plan(const TrainingPlan& plan) {
   if (plan.epochs < 1 || plan.epochs > max_epochs) {
     return fail(ErrorKind::permanent, "epochs is {}; it must be 1 to {}", plan.epochs, max_epochs);
   }
+  if (plan.steps < 0 || plan.steps > max_steps) {
+    return fail(ErrorKind::permanent, "steps is {}; it must be 0 to {}", plan.steps, max_steps);
+  }
   for (const auto& checked :
        {check_loss(plan.loss), check_batch(plan.batch), check_range("learning_rate", plan.learning_rate, 0, 1000),
-        check_range("momentum", plan.momentum, 0, 1), check_range("weight_decay", plan.weight_decay, 0, 1000)}) {
+        check_range("momentum", plan.momentum, 0, 1), check_range("weight_decay", plan.weight_decay, 0, 1000),
+        check_range("proximal", plan.proximal, 0, 1000)}) {
     if (!checked) {
       return checked;
     }
+  }
+  return {};
+}
+
+Result<> check_variates(const ControlVariates& variates, const TrainingPlan& plan, const tensor::Layout& layout) {
+  if (variates.empty()) {
+    return {};
+  }
+  if (plan.optimizer != "sgd" || plan.momentum != 0 || plan.learning_rate == 0) {
+    return fail(ErrorKind::permanent, "control variates are for plain sgd, with a learning rate and without momentum");
+  }
+  if (variates.server.size() != layout.parameters() || variates.own.size() != layout.parameters()) {
+    return fail(ErrorKind::permanent, "control variates of {} and {} values, but the model has {}",
+                variates.server.size(), variates.own.size(), layout.parameters());
   }
   return {};
 }
@@ -72,8 +92,8 @@ Result<> check_fits(const Split& split, const ModelInfo& info) {
     return fail(ErrorKind::permanent, "{}: there are no samples", split.samples_name);
   }
   if (split.rows != info.rows || split.columns != info.columns) {
-    return fail(ErrorKind::permanent, "{}: images of {}x{}, but model '{}' takes {}x{}", split.samples_name, split.rows,
-                split.columns, info.name, info.rows, info.columns);
+    return fail(ErrorKind::permanent, "{}: samples of {}x{}, but model '{}' takes {}x{}", split.samples_name,
+                split.rows, split.columns, info.name, info.rows, info.columns);
   }
   const auto bad =
       std::find_if(split.labels.begin(), split.labels.end(), [&](std::uint8_t label) { return label >= info.classes; });
@@ -83,57 +103,6 @@ Result<> check_fits(const Split& split, const ModelInfo& info) {
   }
   return {};
 }
-
-constexpr std::array<float, 256> make_scale() {
-  std::array<float, 256> scale{};
-  for (std::size_t value = 0; value < scale.size(); ++value) {
-    scale[value] = static_cast<float>(value) / 255.0F;
-  }
-  return scale;
-}
-
-struct Batch {
-  torch::Tensor images;  // [n, 1, rows, columns], 0 to 1
-  torch::Tensor labels;  // [n], int64
-};
-
-// Gathers samples into two tensors that are used again for every batch.
-class Batcher {
- public:
-  Batcher(const Split& split, std::int64_t batch)
-      : split_(split),
-        capacity_(std::min<std::int64_t>(batch, split.count)),
-        images_(torch::empty({capacity_, 1, split.rows, split.columns}, torch::kFloat32)),
-        labels_(torch::empty({capacity_}, torch::kInt64)) {}
-
-  [[nodiscard]] std::uint64_t batches() const {
-    return (std::uint64_t{split_.count} + static_cast<std::uint64_t>(capacity_) - 1) /
-           static_cast<std::uint64_t>(capacity_);
-  }
-
-  Batch gather(std::span<const std::uint32_t> order, std::uint64_t n) {
-    static constexpr std::array<float, 256> scale = make_scale();
-    const auto size = static_cast<std::size_t>(capacity_);
-    const auto first = static_cast<std::size_t>(n) * size;
-    const auto picked = order.subspan(first, std::min(size, order.size() - first));
-    float* pixel = images_.data_ptr<float>();
-    std::int64_t* label = labels_.data_ptr<std::int64_t>();
-    for (const std::uint32_t index : picked) {
-      const std::uint8_t* const image = split_.pixels.data() + index * split_.image_bytes();
-      pixel = std::transform(image, image + split_.image_bytes(), pixel, [](std::uint8_t byte) { return scale[byte]; });
-      *label++ = split_.labels[index];
-    }
-    const auto count = static_cast<std::int64_t>(picked.size());
-    return count == capacity_ ? Batch{images_, labels_}
-                              : Batch{images_.narrow(0, 0, count), labels_.narrow(0, 0, count)};
-  }
-
- private:
-  const Split& split_;
-  std::int64_t capacity_;
-  torch::Tensor images_;
-  torch::Tensor labels_;
-};
 
 torch::Tensor loss_of(const std::string& loss, const torch::Tensor& outputs, const torch::Tensor& labels) {
   if (loss == "mse") {
@@ -152,24 +121,31 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const TrainingPlan& plan
       torch::optim::SGDOptions(plan.learning_rate).momentum(plan.momentum).weight_decay(plan.weight_decay));
 }
 
-// Everything that determines what a training ends in, beside the base model and the samples' values.
+// Everything that determines what a training ends in, beside the base model, control variates and the samples' values.
 Digest job_digest(const tensor::Layout& layout, const Split& split, const TrainingPlan& plan, std::uint64_t seed) {
-  return crypto::sha256(fmt::format("{}/{}/{}/{}/{}/{}/{}/{}/{}/{}", layout.id().hex(), split.count, plan.epochs,
-                                    plan.batch, plan.optimizer, plan.learning_rate, plan.momentum, plan.weight_decay,
-                                    plan.loss, seed));
+  return crypto::sha256(fmt::format("{}/{}/{}/{}/{}/{}/{}/{}/{}/{}/{}/{}", layout.id().hex(), split.count, plan.epochs,
+                                    plan.steps, plan.batch, plan.optimizer, plan.learning_rate, plan.momentum,
+                                    plan.weight_decay, plan.proximal, plan.loss, seed));
+}
+
+std::uint64_t batches_of(const TrainingPlan& plan, const Batcher& batcher) {
+  return plan.steps > 0 ? static_cast<std::uint64_t>(plan.steps)
+                        : static_cast<std::uint64_t>(plan.epochs) * batcher.batches();
 }
 
 // One training, from its start or from a checkpoint.
 class Training {
  public:
-  Training(Model& model, const Split& split, const TrainingPlan& plan, std::uint64_t seed)
+  Training(Model& model, const Split& split, const TrainingPlan& plan, std::uint64_t seed,
+           const ControlVariates& variates)
       : net_(*model.parts().net),
         split_(split),
         plan_(plan),
         seed_(seed),
         optimizer_(make_optimizer(plan, net_)),
         batcher_(split, plan.batch),
-        total_(static_cast<std::uint64_t>(plan.epochs) * batcher_.batches()),
+        correction_(model.parts(), plan, variates),
+        total_(batches_of(plan, batcher_)),
         job_(job_digest(model.layout(), split, plan, seed)),
         snapshot_(model.parts(), *optimizer_, job_, position_) {}
 
@@ -185,7 +161,7 @@ class Training {
   Result<TrainingOutcome> run(const OnTrainingBatch& on_batch) {
     const double before = position_.seconds;
     const SteadyTime start = SystemClock().steady();
-    TrainingOutcome outcome{split_.count, 0, 0, position_.done};
+    TrainingOutcome outcome{split_.count, 0, 0, position_.done, total_};
     std::vector<std::uint32_t> order;
     while (position_.done < total_) {
       const std::uint64_t epoch = position_.done / batcher_.batches();
@@ -206,7 +182,8 @@ class Training {
       position_.loss = n == 0 ? loss : position_.loss + loss;
       ++position_.done;
     }
-    outcome.loss = position_.loss / static_cast<double>(split_.count);
+    outcome.loss = position_.loss / static_cast<double>(seen_of_last_epoch());
+    correction_.finish(total_);
     outcome.seconds = before + Seconds(SystemClock().steady() - start).count();
     if (auto go_on = on_batch(total_, total_, snapshot_); !go_on) {
       return fail(go_on.error());
@@ -222,9 +199,16 @@ class Training {
     const auto value = double{loss.item<float>()};
     if (std::isfinite(value)) {
       loss.backward();
+      correction_.apply();
       optimizer_->step();
     }
     return value * static_cast<double>(batch.labels.size(0));
+  }
+
+  // Samples that position_.loss is of: with a number of steps the last epoch may end early.
+  [[nodiscard]] std::uint64_t seen_of_last_epoch() const {
+    const std::uint64_t batches = total_ % batcher_.batches();
+    return batches == 0 ? split_.count : batches * batcher_.capacity();
   }
 
   Net& net_;
@@ -233,6 +217,7 @@ class Training {
   std::uint64_t seed_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   Batcher batcher_;
+  Correction correction_;  // made before a checkpoint is loaded: it is relative to the base model
   std::uint64_t total_;
   Digest job_;
   Position position_;
@@ -265,16 +250,19 @@ void configure_runtime(int threads) {
 }
 
 Result<TrainingOutcome> train(Model& model, const Split& split, const TrainingPlan& plan, std::uint64_t seed,
-                              const OnTrainingBatch& on_batch, std::span<const std::byte> resume) {
-  for (const auto& checked : {check_plan(plan), check_fits(split, model.info())}) {
+                              const OnTrainingBatch& on_batch, std::span<const std::byte> resume,
+                              const ControlVariates& variates) {
+  for (const auto& checked :
+       {check_plan(plan), check_fits(split, model.info()), check_variates(variates, plan, model.layout())}) {
     if (!checked) {
       return fail(checked.error());
     }
   }
   return guarded("training", [&]() -> Result<TrainingOutcome> {
-    torch::manual_seed(seed);  // of dropout: whatever a warm worker did before must not matter
-    model.parts().net->train();
-    Training training(model, split, plan, seed);
+    Net& net = *model.parts().net;
+    net.random().set_current_seed(seed);  // whatever a warm worker did before must not matter
+    net.train();
+    Training training(model, split, plan, seed, variates);
     if (auto resumed = resume.empty() ? Result<>() : training.resume(resume); !resumed) {
       return fail(resumed.error());
     }

@@ -7,6 +7,7 @@
 #include "zoo/cnn_mcmahan.hpp"
 #include "zoo/cnn_norm.hpp"
 #include "zoo/cnn_small.hpp"
+#include "zoo/logistic.hpp"
 #include "zoo/softmax.hpp"
 #include "zoo/two_nn.hpp"
 

@@ -47,6 +47,29 @@ done
 [ "$(jq -r .model_digest "$folder/one.json")" = "$(jq -r .model_digest "$folder/two.json")" ] ||
   fail "the same seed gave two models"
 
+# Virtual learners of the same names, data and seed make the same model.
+cat >"$folder/project.toml" <<END
+[run]
+model = "softmax"
+rounds = 2
+seed = 7
+min_fit = 3
+[training]
+batch = 32
+learning_rate = 0.03
+momentum = 0.9
+[data]
+folder = "/usr/share/datasets/fashion-mnist"
+partition = "shards:4"
+learners = 3
+END
+"$source_dir/build/release/bin/flops-sim" run "$folder/project.toml" --quiet --json "$folder/simulated.json" ||
+  fail "the simulation failed"
+[ "$(jq -r .model_digest "$folder/one.json")" = "$(jq -r .model_digest "$folder/simulated.json")" ] ||
+  fail "real and virtual learners made different models"
+jq -e --slurpfile real "$folder/one.json" '($real[0].rounds | map([.bytes_up, .bytes_down])) == (.rounds | map([.bytes_up, .bytes_down]))' \
+  "$folder/simulated.json" >/dev/null || fail "real and virtual learners sent different numbers of bytes"
+
 timeout 120 "$source_dir/scripts/quickstart.sh" --no-install --dir "$folder/runs" --devices 1 --rounds 3 --model softmax \
   --json "$folder/alone.json" >"$folder/alone.log" 2>&1 ||
   fail "with one device: $(tail -n 40 "$folder/alone.log")"

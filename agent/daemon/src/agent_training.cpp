@@ -99,7 +99,7 @@ Result<trainer::Job> Agent::job_for(const TaskState& state) const {
   job.seed = seed_of_local_round(task.seed, rounds);
   job.training = {task.training.epochs,        task.training.batch,    task.training.optimizer,
                   task.training.learning_rate, task.training.momentum, task.training.weight_decay,
-                  task.training.loss};
+                  task.training.loss,          task.training.steps,    task.training.proximal};
   job.evaluate_first = task.kind == wire::TaskKind::train && task.evaluate && !state.metrics && rounds == 0;
   job.checkpoints = {config_.checkpoint_batches, Seconds(config_.checkpoint_interval).count()};
   if (task.kind == wire::TaskKind::init) {

@@ -18,6 +18,7 @@ constexpr std::int64_t max_batch = 65'536;
 constexpr double max_rate = 1000;
 constexpr std::int64_t max_checkpoint_batches = 1'000'000'000;
 constexpr double max_checkpoint_seconds = 1e9;
+constexpr std::int64_t max_steps = 1'000'000;
 constexpr std::array kinds = {JobKind::init, JobKind::train, JobKind::evaluate};
 
 json::object dataset_object(const DatasetFiles& files) {
@@ -30,13 +31,11 @@ json::object dataset_object(const DatasetFiles& files) {
 }
 
 json::object training_object(const Training& training) {
-  return {{"epochs", training.epochs},
-          {"batch", training.batch},
-          {"optimizer", training.optimizer},
-          {"learning_rate", training.learning_rate},
-          {"momentum", training.momentum},
-          {"weight_decay", training.weight_decay},
-          {"loss", training.loss}};
+  return {{"epochs", training.epochs},       {"batch", training.batch},
+          {"optimizer", training.optimizer}, {"learning_rate", training.learning_rate},
+          {"momentum", training.momentum},   {"weight_decay", training.weight_decay},
+          {"loss", training.loss},           {"steps", training.steps},
+          {"proximal", training.proximal}};
 }
 
 json::object checkpoints_object(const CheckpointPolicy& policy) {
@@ -90,6 +89,8 @@ Result<Training> read_training(const json::object& object) {
   training.momentum = fields.number("momentum", 0, 1);
   training.weight_decay = fields.number("weight_decay", 0, max_rate);
   training.loss = fields.text("loss", max_name);
+  training.steps = fields.integer("steps", 0, max_steps);
+  training.proximal = fields.number("proximal", 0, max_rate);
   if (auto done = fields.done(); !done) {
     return fail(done.error());
   }

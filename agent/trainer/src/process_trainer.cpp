@@ -14,6 +14,7 @@
 #include "flops/core/clock.hpp"
 #include "flops/core/log.hpp"
 #include "flops/process/child.hpp"
+#include "flops/trainer/compute_environment.hpp"
 #include "flops/trainer/trainer.hpp"
 
 namespace flops::trainer {
@@ -64,13 +65,7 @@ process::Command worker_command(const ProcessTrainerOptions& options, int socket
   command.arguments = {"--worker-fd",    std::to_string(socket_in_worker),
                        "--idle-seconds", fmt::format("{:.3f}", Seconds(options.warm_for).count()),
                        "--threads",      std::to_string(options.threads)};
-  // Read when the libraries are loaded, so they cannot be set later. Threads that wait must sleep, not spin: on a
-  // device with other work to do, spinning makes two threads ten times slower than one.
-  command.environment = {{"OMP_WAIT_POLICY", "passive"}, {"OPENBLAS_THREAD_TIMEOUT", "4"}};
-  if (options.threads > 0) {
-    command.environment.emplace_back("OMP_NUM_THREADS", std::to_string(options.threads));
-    command.environment.emplace_back("OPENBLAS_NUM_THREADS", std::to_string(options.threads));
-  }
+  command.environment = compute_environment(static_cast<int>(options.threads));
   command.descriptors = {{socket, socket_in_worker}};
   command.nice = options.nice;
   command.background = options.background;

@@ -1,18 +1,15 @@
 #include "flops/partition/split.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <numeric>
 
 #include "flops/partition/random.hpp"
+#include "power_law.hpp"
 
 namespace flops::partition {
 
 namespace {
-
-constexpr std::size_t label_values = 256;
-using Classes = std::array<std::vector<std::uint32_t>, label_values>;
 
 // The indices of each class, shuffled within the class.
 Classes by_class(std::span<const std::uint8_t> labels, Random& random) {
@@ -125,6 +122,14 @@ Result<Assignment> cut_shards(const Classes& classes, std::uint32_t per_device, 
   return assignment;
 }
 
+Result<Assignment> cut_by_class(const Classes& classes, const Scheme& scheme, std::uint32_t devices, Random& random) {
+  switch (scheme.kind) {
+    case Scheme::Kind::shards: return cut_shards(classes, scheme.shards, devices, random);
+    case Scheme::Kind::power_law: return cut_power_law(classes, scheme.shards, devices, random);
+    default: return cut_dirichlet(classes, scheme.alpha, devices, random);
+  }
+}
+
 // Of each class, the share of the test samples that the device has of the train samples.
 Assignment follow_train(const Assignment& train, std::span<const std::uint8_t> train_labels,
                         const Classes& test_classes) {
@@ -207,8 +212,12 @@ Result<Scheme> Scheme::parse(std::string_view text) {
     scheme.kind = Kind::shards;
     return scheme;
   }
+  if (name == "powerlaw" && parse_number(value, scheme.shards) && scheme.shards >= 1 && scheme.shards <= label_values) {
+    scheme.kind = Kind::power_law;
+    return scheme;
+  }
   return fail(ErrorKind::permanent,
-              "'{}' is no partition: use iid, dirichlet:A (A from {} to {}) or shards:K (K from 1 to {})",
+              "'{}' is no partition: use iid, dirichlet:A (A from {} to {}), shards:K (K from 1 to {}) or powerlaw:K",
               text.substr(0, 64), min_alpha, max_alpha, max_shards);
 }
 
@@ -216,6 +225,7 @@ std::string Scheme::text() const {
   switch (kind) {
     case Kind::dirichlet: return fmt::format("dirichlet:{}", alpha);
     case Kind::shards: return fmt::format("shards:{}", shards);
+    case Kind::power_law: return fmt::format("powerlaw:{}", shards);
     case Kind::iid: break;
   }
   return "iid";
@@ -234,9 +244,7 @@ Result<Split> split(std::span<const std::uint8_t> train_labels, std::span<const 
   } else {
     const Classes train_classes = by_class(train_labels, random);
     const Classes test_classes = by_class(test_labels, random);
-    auto train = scheme.kind == Scheme::Kind::shards
-                     ? cut_shards(train_classes, scheme.shards, devices, random)
-                     : Result<Assignment>(cut_dirichlet(train_classes, scheme.alpha, devices, random));
+    auto train = cut_by_class(train_classes, scheme, devices, random);
     if (!train) {
       return fail(train.error());
     }

@@ -34,6 +34,7 @@ class Writer {
   void number(const char* name, double value, double /*min*/, double /*max*/) {
     out_[name] = std::isfinite(value) ? value : 0.0;
   }
+  void optional_number(const char* name, double value, double min, double max) { number(name, value, min, max); }
   // 64 bits do not fit a JSON number everywhere.
   void wide(const char* name, std::uint64_t value) { out_[name] = std::to_string(value); }
   template <class Tag>
@@ -127,6 +128,11 @@ class Reader {
     }
   }
   void number(const char* name, double& value, double min, double max);
+  void optional_number(const char* name, double& value, double min, double max) {
+    if (find_optional(name) != nullptr) {
+      number(name, value, min, max);
+    }
+  }
   void wide(const char* name, std::uint64_t& value);
   template <class Tag>
   void id(const char* name, Id<Tag>& value) {

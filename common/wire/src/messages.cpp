@@ -101,6 +101,8 @@ void fields(V& v, TrainingSpec& m) {
   v.number("momentum", m.momentum, 0, 1);
   v.number("weight_decay", m.weight_decay, 0, max_rate);
   v.text("loss", m.loss, 32);
+  v.optional_integer("steps", m.steps, 0, 1'000'000);
+  v.optional_number("proximal", m.proximal, 0, max_rate);
 }
 
 template <class V>

@@ -129,6 +129,8 @@ void read_training(const json::value* value, wire::TrainingSpec& training, SpecF
   fields.number("momentum", training.momentum, 0, 1);
   fields.number("weight_decay", training.weight_decay, 0, from == SpecFrom::request ? max_rate : wire::max_rate);
   fields.choice("loss", training.loss, {"cross_entropy", "mse"});
+  fields.integer("steps", training.steps, 0, 1'000'000);
+  fields.number("proximal", training.proximal, 0, max_rate);
   if (from == SpecFrom::request && training.optimizer == "adam" && training.momentum != 0) {
     fields.wrong("momentum", "only for sgd; adam has its own");
   }
@@ -232,7 +234,9 @@ std::string to_json(const RunSpec& spec) {
                                 {"learning_rate", spec.training.learning_rate},
                                 {"momentum", spec.training.momentum},
                                 {"weight_decay", spec.training.weight_decay},
-                                {"loss", spec.training.loss}}},
+                                {"loss", spec.training.loss},
+                                {"steps", spec.training.steps},
+                                {"proximal", spec.training.proximal}}},
   };
   if (spec.mode == Mode::async) {
     out["buffer"] = spec.buffer;

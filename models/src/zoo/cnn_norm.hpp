@@ -4,7 +4,6 @@
 
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/dropout.h>
 #include <torch/nn/modules/linear.h>
 
 #include "../net.hpp"
@@ -18,12 +17,11 @@ class CnnNorm final : public Net {
         norm1_(register_module("norm1", torch::nn::BatchNorm2d(16))),
         conv2_(register_module("conv2", torch::nn::Conv2d(torch::nn::Conv2dOptions(16, 32, 3).padding(1).bias(false)))),
         norm2_(register_module("norm2", torch::nn::BatchNorm2d(32))),
-        dropout_(register_module("dropout", torch::nn::Dropout(0.25))),
         fc_(register_module("fc", torch::nn::Linear(32 * 7 * 7, 10))) {}
   torch::Tensor forward(const torch::Tensor& images) override {
     const auto first = pool_relu(norm1_(conv1_(images)));
     const auto second = pool_relu(norm2_(conv2_(first)));
-    return fc_(dropout_(second.flatten(1)));
+    return fc_(dropout(second.flatten(1), 0.25));
   }
 
  private:
@@ -31,7 +29,6 @@ class CnnNorm final : public Net {
   torch::nn::BatchNorm2d norm1_;
   torch::nn::Conv2d conv2_;
   torch::nn::BatchNorm2d norm2_;
-  torch::nn::Dropout dropout_;
   torch::nn::Linear fc_;
 };
 

@@ -62,6 +62,44 @@ TEST_CASE("idx: damaged and hostile files are refused with the file's name and a
   }
 }
 
+TEST_CASE("idx: a table of numbers is read, and a logistic regression takes it") {
+  const TemporaryFolder folder;
+  const std::string header = big_endian(0x0D02) + big_endian(2) + big_endian(3);
+  const std::string one_and_half = big_endian(0x3FC00000);
+  write_bytes(folder / "rows", header + one_and_half + big_endian(0xC0000000) + std::string(4, '\0') + one_and_half +
+                                   one_and_half + big_endian(0x3F800000));
+  write_bytes(folder / "labels", labels_header(2) + std::string("\0\1", 2));
+  const auto split = models::read_idx(folder / "rows", folder / "labels");
+  REQUIRE(split);
+  CHECK(split->count == 2);
+  CHECK(split->rows == 1);
+  CHECK(split->columns == 3);
+  CHECK(split->pixels.empty());
+  CHECK(split->numbers == std::vector<float>{1.5F, -2, 0, 1.5F, 1.5F, 1});
+  const std::uint32_t second[] = {1};
+  const models::Split part = models::subset(*split, second);
+  CHECK(part.count == 1);
+  CHECK(part.numbers == std::vector<float>{1.5F, 1.5F, 1});
+  CHECK(part.labels == std::vector<std::uint8_t>{1});
+
+  struct Row {
+    const char* name;
+    std::string rows;
+    const char* reason;
+  };
+  for (const Row& row :
+       {Row{"not a number", header + big_endian(0x7FC00000) + std::string(20, '\0'), "value 0 of sample 0 is nan"},
+        Row{"truncated", header + one_and_half, "has 16 bytes, but its header promises 36"},
+        Row{"endless", big_endian(0x0D02) + big_endian(0xFFFFFFFF) + big_endian(3), "dimension 0"},
+        Row{"only a header", big_endian(0x0D02), "too few"}}) {
+    CAPTURE(row.name);
+    write_bytes(folder / "rows", row.rows);
+    const auto refused = models::read_idx(folder / "rows", folder / "labels");
+    REQUIRE_FALSE(refused);
+    CHECK_MESSAGE(refused.error().what.find(row.reason) != std::string::npos, refused.error().what);
+  }
+}
+
 TEST_CASE("idx: what is not a regular file is refused at once") {
   const TemporaryFolder folder;
   write_bytes(folder / "labels", labels_header(1) + "x");

@@ -16,6 +16,7 @@ TEST_CASE("zoo: every model has the published number of parameters") {
   };
   const Row rows[] = {
       {"softmax", 7'850, R"([["fc.weight",[10,784]],["fc.bias",[10]]])"},
+      {"logistic-13", 14, R"([["fc.weight",[1,13]],["fc.bias",[1]]])"},
       {"2nn", 199'210,
        R"([["fc1.weight",[200,784]],["fc1.bias",[200]],["fc2.weight",[200,200]],["fc2.bias",[200]],["fc3.weight",[10,200]],["fc3.bias",[10]]])"},
       {"cnn-small", 206'922,
@@ -41,7 +42,7 @@ TEST_CASE("zoo: an unknown model is refused with the names there are") {
   REQUIRE_FALSE(model);
   CHECK(model.error().kind == ErrorKind::permanent);
   CHECK(model.error().what ==
-        "there is no model 'resnet-5000'; there are: 2nn, cnn-mcmahan, cnn-norm, cnn-small, softmax");
+        "there is no model 'resnet-5000'; there are: 2nn, cnn-mcmahan, cnn-norm, cnn-small, logistic-13, softmax");
 }
 
 TEST_CASE("model: the seed alone decides the initial parameters") {

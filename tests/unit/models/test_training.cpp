@@ -204,6 +204,14 @@ TEST_CASE("training: a plan or data that do not fit are refused") {
     plan.weight_decay = INFINITY;
     reason = "weight_decay is inf";
   }
+  SUBCASE("steps") {
+    plan.steps = -1;
+    reason = "steps is -1";
+  }
+  SUBCASE("proximal") {
+    plan.proximal = -0.5;
+    reason = "proximal is -0.5";
+  }
   SUBCASE("label range") {
     split.labels[3] = 10;
     reason = "label 10 of sample 3";
@@ -211,7 +219,7 @@ TEST_CASE("training: a plan or data that do not fit are refused") {
   SUBCASE("image size") {
     split.rows = 14;
     split.columns = 56;
-    reason = "images of 14x56";
+    reason = "samples of 14x56";
   }
   SUBCASE("no samples") {
     split = {};

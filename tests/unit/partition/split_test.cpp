@@ -68,9 +68,9 @@ TEST_CASE("split: every sample goes to exactly one device and no device is empty
     const char* scheme;
     std::uint32_t devices;
   };
-  for (const Row& row :
-       {Row{"iid", 1}, Row{"iid", 7}, Row{"iid", 200}, Row{"dirichlet:0.001", 200}, Row{"dirichlet:0.3", 5},
-        Row{"dirichlet:1e6", 9}, Row{"shards:2", 5}, Row{"shards:3", 101}, Row{"shards:10", 1}}) {
+  for (const Row& row : {Row{"iid", 1}, Row{"iid", 7}, Row{"iid", 200}, Row{"dirichlet:0.001", 200},
+                         Row{"dirichlet:0.3", 5}, Row{"dirichlet:1e6", 9}, Row{"shards:2", 5}, Row{"shards:3", 101},
+                         Row{"shards:10", 1}, Row{"powerlaw:2", 9}, Row{"powerlaw:2", 50}, Row{"powerlaw:10", 1}}) {
     CAPTURE(row.scheme);
     CAPTURE(row.devices);
     const auto train = labels(10, 60);
@@ -84,7 +84,7 @@ TEST_CASE("split: every sample goes to exactly one device and no device is empty
 TEST_CASE("split: equal seeds give equal splits, others do not") {
   const auto train = labels(10, 100);
   const auto test = labels(10, 20);
-  for (const char* scheme : {"iid", "dirichlet:0.5", "shards:2"}) {
+  for (const char* scheme : {"iid", "dirichlet:0.5", "shards:2", "powerlaw:5"}) {
     CAPTURE(scheme);
     const Split one = must_split(train, test, scheme, 8, 42);
     const Split same = must_split(train, test, scheme, 8, 42);
@@ -145,6 +145,24 @@ TEST_CASE("split: shards give a device at most K classes") {
   }
 }
 
+TEST_CASE("split: a power law gives a device K classes, and sizes that differ by far") {
+  const auto train = labels(10, 2000);
+  const Split result = must_split(train, labels(10, 200), "powerlaw:2", 100);
+  std::size_t smallest = train.size();
+  std::size_t largest = 0;
+  for (std::size_t d = 0; d < result.train.size(); ++d) {
+    std::set<int> classes;
+    for (const std::uint32_t index : result.train[d]) {
+      classes.insert(train[index]);
+    }
+    CHECK(classes == std::set<int>{static_cast<int>(d % 10), static_cast<int>((d + 1) % 10)});
+    smallest = std::min(smallest, result.train[d].size());
+    largest = std::max(largest, result.train[d].size());
+  }
+  CHECK(smallest >= 10);
+  CHECK(largest > 20 * smallest);
+}
+
 TEST_CASE("split: the test split has the class proportions of the train split") {
   const auto train = labels(10, 6000);
   const auto test = labels(10, 1000);
@@ -189,7 +207,7 @@ TEST_CASE("split: what cannot be split is refused with what to do") {
 }
 
 TEST_CASE("scheme: what it says is what was parsed") {
-  for (const char* text : {"iid", "dirichlet:0.3", "dirichlet:100", "shards:2"}) {
+  for (const char* text : {"iid", "dirichlet:0.3", "dirichlet:100", "shards:2", "powerlaw:3"}) {
     const auto scheme = Scheme::parse(text);
     REQUIRE(scheme);
     CHECK(scheme->text() == text);
@@ -197,9 +215,9 @@ TEST_CASE("scheme: what it says is what was parsed") {
 }
 
 TEST_CASE("scheme: malformed text is refused") {
-  for (const char* text :
-       {"", "IID", "iid:1", "dirichlet", "dirichlet:", "dirichlet:0", "dirichlet:-1", "dirichlet:nan", "dirichlet:inf",
-        "dirichlet:0.3x", "shards", "shards:0", "shards:1001", "shards:2.5", "shards:-1", "shards: 2", "other:1"}) {
+  for (const char* text : {"", "IID", "iid:1", "dirichlet", "dirichlet:", "dirichlet:0", "dirichlet:-1",
+                           "dirichlet:nan", "dirichlet:inf", "dirichlet:0.3x", "shards", "shards:0", "shards:1001",
+                           "shards:2.5", "shards:-1", "shards: 2", "powerlaw:0", "powerlaw", "other:1"}) {
     CAPTURE(text);
     const auto scheme = Scheme::parse(text);
     REQUIRE_FALSE(scheme);

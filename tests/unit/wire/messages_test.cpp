@@ -101,6 +101,25 @@ TEST_CASE("wire: a result says its local rounds, one when it does not") {
   }
 }
 
+TEST_CASE("wire: training may have steps and a proximal term, and has none when older peers say nothing") {
+  Task task;
+  task.ref = reference();
+  task.training.steps = 100;
+  task.training.proximal = 0.5;
+  round_trip(task);
+  const std::string good = encode(task);
+  const std::string fields = R"(,"steps":100,"proximal":5E-1)";
+  REQUIRE(good.find(fields) != std::string::npos);
+  const auto older = decode<Task>(replace(good, fields, ""));
+  REQUIRE(older.has_value());
+  CHECK(older->training.steps == 0);
+  CHECK(older->training.proximal == 0);
+  for (const char* wrong : {R"(,"steps":-1,"proximal":0)", R"(,"steps":1000001,"proximal":0)", R"(,"steps":0.5)",
+                            R"(,"proximal":-0.1)", R"(,"proximal":"much")", R"(,"proximal":1e7)"}) {
+    CHECK_FALSE(decode<Task>(replace(good, fields, wrong)).has_value());
+  }
+}
+
 TEST_CASE("wire: a reconnect window may be missing, but not be wrong or keep devices away for long") {
   const std::string good = encode(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, {}, 40});
   const std::string field = "\"reconnect_window_seconds\":40";

@@ -1,7 +1,7 @@
 // The built-in models, and a model's parameters as one flat float32 vector.
 //
-// No LibTorch here: what needs it stays in this library's sources. LibTorch's exceptions end here as errors. Not
-// thread-safe: one thread uses models, and it is the one that called configure_runtime().
+// No LibTorch here: what needs it stays in this library's sources. LibTorch's exceptions end here as errors. One thread
+// at a time uses a model; configure_runtime() was called before.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace flops::models {
 struct ModelInfo {
   std::string_view name;     // in tasks and on command lines: "cnn-small"
   std::string_view summary;  // one line for people
-  std::uint32_t rows = 28;   // of the grey-scale images it takes
+  std::uint32_t rows = 28;   // of the grey-scale images it takes; 1 for tables of numbers
   std::uint32_t columns = 28;
   std::uint32_t classes = 10;
 };

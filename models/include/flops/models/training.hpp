@@ -1,5 +1,6 @@
 // Local training and evaluation, deterministic: the same model, data, plan, seed and number of threads give the same
-// bytes, in a new process or one that has run other jobs.
+// bytes, in a new process or one that has run other jobs. Different models may be trained in different threads at once;
+// all random numbers are the model's own.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +25,16 @@ struct TrainingPlan {
   double momentum = 0.0;  // sgd only
   double weight_decay = 0.0;
   std::string loss = "cross_entropy";  // cross_entropy | mse (of the outputs against the one-hot label)
+  std::int64_t steps = 0;              // batches in all, over as many epochs as that takes; 0: `epochs` says how many
+  double proximal = 0.0;               // mu of FedProx: mu / 2 * |w - base|^2 is added to the loss
+};
+
+// SCAFFOLD's control variates, in the model's layout (buffers' values are zero). Empty: without.
+struct ControlVariates {
+  std::span<const float> server;
+  std::span<float> own;  // the device's; on success the new one
+
+  [[nodiscard]] bool empty() const { return server.empty(); }
 };
 
 struct TrainingOutcome {
@@ -31,6 +42,7 @@ struct TrainingOutcome {
   double loss = 0;               // mean over the last epoch
   double seconds = 0;            // in all processes that worked on it
   std::uint64_t resumed_at = 0;  // batches that a checkpoint brought
+  std::uint64_t steps = 0;       // batches in all, each one step of the optimiser
 };
 
 struct EvaluationOutcome {
@@ -53,7 +65,8 @@ void configure_runtime(int threads);
 // memory; corrupt: `resume` is no checkpoint of this training, and the model is as it was.
 [[nodiscard]] Result<TrainingOutcome> train(Model& model, const Split& split, const TrainingPlan& plan,
                                             std::uint64_t seed, const OnTrainingBatch& on_batch,
-                                            std::span<const std::byte> resume = {});
+                                            std::span<const std::byte> resume = {},
+                                            const ControlVariates& variates = {});
 
 // `loss` as in TrainingPlan. permanent: as above, or the loss is not finite.
 [[nodiscard]] Result<EvaluationOutcome> evaluate(Model& model, const Split& split, const std::string& loss,

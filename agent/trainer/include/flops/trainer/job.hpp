@@ -54,6 +54,8 @@ struct Training {
   double momentum = 0.0;
   double weight_decay = 0.0;
   std::string loss = "cross_entropy";  // cross_entropy | mse; also what evaluate_first reports
+  std::int64_t steps = 0;              // batches instead of epochs; 0: epochs
+  double proximal = 0.0;               // mu of FedProx
 
   bool operator==(const Training&) const = default;
 };

@@ -136,6 +136,8 @@ struct TrainingSpec {
   double momentum = 0;
   double weight_decay = 0;
   std::string loss = "cross_entropy";
+  std::int64_t steps = 0;  // batches instead of epochs; 0: epochs
+  double proximal = 0;     // mu of FedProx
 
   bool operator==(const TrainingSpec&) const = default;
 };

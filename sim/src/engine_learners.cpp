@@ -1,0 +1,245 @@
+// Tasks of virtual learners: how long they take, what comes of them.
+#include <algorithm>
+#include <cmath>
+
+#include "engine.hpp"
+#include "flops/aggregation/weight.hpp"
+
+namespace flops::sim {
+
+using wire::TaskKind;
+
+namespace {
+
+// Without gradients a forward pass is about a third of the work.
+constexpr double evaluation_speed = 3;
+
+double transfer_seconds(std::uint64_t bytes, double mbit) {
+  return mbit > 0 ? static_cast<double>(bytes) * 8 / (mbit * 1e6) : 0;
+}
+
+}  // namespace
+
+void Simulation::Engine::perform(const rounds::SendTask& action) {
+  if (action.kind == TaskKind::init) {
+    initialise(action);
+    return;
+  }
+  const rounds::Participant& participant = state_.participants.at(action.device);
+  Open open{action, participant.base, folder_ / fmt::format("update-{}", ++updates_made_), {}, {}, {}};
+  const double down = seconds_down(action, participant.base);
+  const DeviceProfile& devices = project_.devices;
+  const bool trains = action.kind == TaskKind::train;
+  const bool straggles =
+      trains && draw(state_.spec.seed, "straggler", action.device, action.round) < devices.stragglers;
+  if (straggles && !devices.stragglers_answer) {
+    open_.emplace(action.task, std::move(open));  // until its round closes
+    return;
+  }
+  const models::TrainingPlan plan = plan_of(action, straggles);
+  const double work = work_seconds(action, plan);
+  const bool vanishes = trains && draw(state_.spec.seed, "dropout", action.device, action.round) < devices.dropout;
+  if (vanishes) {
+    vanish(action.device, down + work / 2);
+  }
+  LearningTask task{action.device, versions_.at(participant.base).values, plan,       action.seed,
+                    trains,        !trains || action.evaluate_first,      open.update};
+  open.cancelled = task.cancelled;
+  open.computed = pool_.submit(
+      [this, task = std::move(task)](int thread) { return learnings_[static_cast<std::size_t>(thread)].run(task); });
+  open_.emplace(action.task, std::move(open));
+  timeline_.after(down + work + (vanishes ? devices.away_seconds : 0), [this, id = action.task] { computed(id); });
+}
+
+void Simulation::Engine::initialise(const rounds::SendTask& action) {
+  const auto file = folder_ / "initial";
+  std::uint64_t bytes = 0;
+  auto layout = make_initial(state_.spec.model, action.seed, file, bytes);
+  if (!layout) {
+    timeline_.after(
+        0, [this, action, why = layout.error().what] { feed(rounds::TaskFailed{action.device, action.task, why}); });
+    return;
+  }
+  auto model = aggregation::store_initial_model(models_, *layout, {file, bytes});
+  if (!model) {
+    failed(model.error(), "storing the initial model");
+    return;
+  }
+  if (auto loaded = load_version(model->digest, {}); !loaded) {
+    failed(loaded.error(), "reading the initial model");
+    return;
+  }
+  newest_ = model->digest;
+  parameters_ = layout->parameters();
+  timeline_.after(project_.devices.latency_seconds, [this, action, digest = model->digest] {
+    feed(rounds::Initialised{action.device, action.task, digest});
+  });
+}
+
+models::TrainingPlan Simulation::Engine::plan_of(const rounds::SendTask& action, bool straggles) const {
+  const wire::TrainingSpec& training = state_.spec.training;
+  models::TrainingPlan plan{training.epochs,        training.batch,    training.optimizer,
+                            training.learning_rate, training.momentum, training.weight_decay,
+                            training.loss,          training.steps,    training.proximal};
+  if (straggles) {
+    const double share = draw(state_.spec.seed, "share", action.device, action.round);
+    std::int64_t& amount = plan.steps > 0 ? plan.steps : plan.epochs;
+    amount = 1 + static_cast<std::int64_t>(share * static_cast<double>(amount));  // 1 to amount, alike
+  }
+  return plan;
+}
+
+double Simulation::Engine::work_seconds(const rounds::SendTask& action, const models::TrainingPlan& plan) const {
+  double samples = 0;
+  if (action.kind == TaskKind::train) {
+    samples += plan.steps > 0
+                   ? static_cast<double>(plan.steps) * static_cast<double>(plan.batch)
+                   : static_cast<double>(plan.epochs) * static_cast<double>(population_.train_samples(action.device));
+  }
+  if (action.kind == TaskKind::evaluate || action.evaluate_first) {
+    samples += static_cast<double>(population_.test_samples(action.device)) / evaluation_speed;
+  }
+  return samples / (project_.devices.samples_per_second * population_.speed(action.device));
+}
+
+double Simulation::Engine::seconds_down(const rounds::SendTask& action, const Digest& base) {
+  const std::uint64_t bytes = download_bytes(action.device, base);
+  held_[action.device] = base;
+  record(action.round).bytes_down += bytes;
+  return project_.devices.latency_seconds + transfer_seconds(bytes, project_.devices.down_mbit);
+}
+
+std::uint64_t Simulation::Engine::download_bytes(const DeviceId& learner, const Digest& base) {
+  const auto held = held_.find(learner);
+  if (held != held_.end() && held->second == base) {
+    return 0;
+  }
+  Version& version = versions_.at(base);
+  const bool delta = held != held_.end() && !version.previous.empty() && held->second == version.previous;
+  std::optional<std::uint64_t>& known = delta ? version.delta_bytes : version.complete_bytes;
+  if (!known) {
+    known = encoded_bytes(base, delta ? version.previous : Digest());
+  }
+  return *known;
+}
+
+std::uint64_t Simulation::Engine::encoded_bytes(const Digest& model, const Digest& base) {
+  auto encoded = aggregation::encode_model(models_, downloads_, model, base);
+  if (!encoded) {
+    failed(encoded.error(), "encoding a model for the learners");
+    return 0;
+  }
+  if (auto removed = downloads_.remove(encoded->blob); !removed) {
+    failed(removed.error(), "removing an encoded model");
+  }
+  return encoded->bytes;
+}
+
+// Its work goes on, but nobody hears of it.
+void Simulation::Engine::vanish(const DeviceId& learner, double after) {
+  timeline_.after(after, [this, learner] {
+    present_.erase(learner);
+    feed(rounds::DevicesAvailable{present_});
+  });
+  timeline_.after(after + project_.devices.away_seconds, [this, learner] {
+    present_.insert(learner);
+    feed(rounds::DevicesAvailable{present_});
+  });
+}
+
+void Simulation::Engine::computed(const TaskId& task) {
+  const auto found = open_.find(task);
+  if (found == open_.end()) {
+    return;  // cancelled
+  }
+  Open& open = found->second;
+  auto result = open.computed.get();
+  if (!result) {
+    const rounds::TaskFailed event{open.task.device, task, result.error().what};
+    end(task);
+    feed(event);
+    return;
+  }
+  open.result = *std::move(result);
+  if (open.result.measured) {
+    measured(open, *open.result.measured);
+  }
+  if (open.task.kind == TaskKind::evaluate) {
+    const rounds::Evaluated event{open.task.device, task};
+    end(task);
+    feed(event);
+    return;
+  }
+  timeline_.after(
+      project_.devices.latency_seconds + transfer_seconds(open.result.update_bytes, project_.devices.up_mbit),
+      [this, task] { arrived(task); });
+}
+
+// Of the model that the task named; late ones are of a model whose figures are final.
+void Simulation::Engine::measured(const Open& open, const Measurement& measurement) {
+  const rounds::Participant& participant = state_.participants.at(open.task.device);
+  if (rounds::staleness(state_, participant) > 0) {
+    return;
+  }
+  RoundRecord& of = record(open.task.kind == TaskKind::evaluate ? state_.round : open.task.round - 1);
+  of.devices_min = of.devices ? std::min(of.devices_min, measurement.accuracy) : measurement.accuracy;
+  of.devices_max = of.devices ? std::max(of.devices_max, measurement.accuracy) : measurement.accuracy;
+  const Measurement before = of.devices.value_or(Measurement{});
+  const auto samples = static_cast<double>(measurement.samples);
+  const auto earlier = static_cast<double>(before.samples);
+  of.devices = {(before.loss * earlier + measurement.loss * samples) / (earlier + samples),
+                (before.accuracy * earlier + measurement.accuracy * samples) / (earlier + samples),
+                before.samples + measurement.samples};
+}
+
+void Simulation::Engine::arrived(const TaskId& task) {
+  if (!open_.contains(task)) {
+    return;
+  }
+  if (state_.phase == rounds::Phase::aggregating) {
+    stored_.push_back(task);
+  } else if (state_.phase == rounds::Phase::fitting) {
+    sum_up(task);
+  }
+}
+
+void Simulation::Engine::sum_up(const TaskId& task) {
+  const Open& open = open_.at(task);
+  const DeviceId device = open.task.device;
+  const std::int64_t late_by = state_.round - open.task.round;
+  const std::uint64_t weight = aggregation::weight_in_sum(open.result.samples, late_by, state_.spec.max_staleness > 0);
+  auto added = sum_->add({open.update, open.result.update_bytes, open.base}, weight);
+  if (!added) {
+    const bool refused = added.error().kind == ErrorKind::permanent || added.error().kind == ErrorKind::corrupt;
+    end(task);
+    if (refused) {
+      feed(rounds::TaskFailed{device, task, fmt::format("update refused: {}", added.error().what)});
+    } else {
+      failed(added.error(), fmt::format("summing the update of {}", device));
+    }
+    return;
+  }
+  RoundRecord& round = record(state_.round);
+  ++round.participants;
+  round.late += late_by > 0 ? 1 : 0;
+  round.bytes_up += open.result.update_bytes;
+  round.train_loss += (open.result.train_loss - round.train_loss) / static_cast<double>(round.participants);
+  end(task);
+  feed(rounds::Contributed{device, task});
+}
+
+void Simulation::Engine::end(const TaskId& task) {
+  const auto found = open_.find(task);
+  if (found == open_.end()) {
+    return;
+  }
+  if (found->second.computed.valid()) {
+    found->second.cancelled->store(true);
+    found->second.computed.wait();  // it writes the file
+  }
+  std::error_code ignored;
+  std::filesystem::remove(found->second.update, ignored);
+  open_.erase(found);
+}
+
+}  // namespace flops::sim
