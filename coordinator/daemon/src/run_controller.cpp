@@ -112,6 +112,9 @@ std::set<DeviceId> RunController::available() const {
 }
 
 Result<RunId> RunController::start(const rounds::RunSpec& spec) {
+  if (spec.clusters.by != rounds::Grouping::By::nothing || spec.cycles > 1) {
+    return fail(ErrorKind::permanent, "clusters and cycles: so far only flops-sim has them");
+  }
   auto id = parts_.registry.add_run(spec);
   if (!id) {
     return fail(id.error(), "recording the run");

@@ -126,6 +126,12 @@ void Transition::close_when_complete() {
 }
 
 void Transition::close_round() {
+  // The sum of a cluster's only round goes up as it is.
+  if (state_.part == Part::rounds && state_.spec.rounds == 1) {
+    cancel_open_tasks("the round is closed");
+    over(Phase::finished, "");
+    return;
+  }
   state_.phase = Phase::aggregating;
   actions_.push_back(CloseRound{state_.round});
 }

@@ -85,7 +85,11 @@ void Transition::operator()(const Initialised& event) {
   state_.model = event.model;
   state_.reason.clear();
   state_.participants.clear();
-  open_round(1);
+  if (state_.part == Part::initialise) {
+    over(Phase::finished, "");
+  } else {
+    open_round(1);
+  }
 }
 
 void Transition::operator()(const Contributed& event) {
@@ -106,12 +110,12 @@ void Transition::operator()(const Aggregated& event) {
   }
   state_.model = event.model;
   state_.reason.clear();
-  if (state_.round < state_.spec.rounds) {
+  if (state_.round < last_round(state_)) {
     open_round(state_.round + 1);
     return;
   }
   cancel_open_tasks("the last round is closed");
-  if (state_.spec.evaluate) {
+  if (state_.part == Part::whole && state_.spec.evaluate) {
     evaluate();
   } else {
     over(Phase::finished, "");
@@ -138,6 +142,18 @@ void Transition::operator()(const StopRequested&) {
   if (!is_over(state_.phase)) {
     cancel_open_tasks("the run was stopped");
     over(Phase::stopped, "stopped on request");
+  }
+}
+
+void Transition::begin_part() {
+  switch (state_.part) {
+    case Part::initialise:
+      enter(Phase::initialising);
+      initialise_when_nobody_does();
+      break;
+    case Part::rounds: open_round(state_.first_round); break;
+    case Part::evaluate: evaluate(); break;
+    case Part::whole: break;
   }
 }
 
@@ -250,6 +266,12 @@ bool parse_phase(std::string_view text, Phase& phase) {
 std::vector<Action> on_event(RunState& state, const Event& event, SteadyTime now) {
   Transition transition(state, now);
   std::visit(transition, event);
+  return transition.take();
+}
+
+std::vector<Action> begin_part(RunState& state, SteadyTime now) {
+  Transition transition(state, now);
+  transition.begin_part();
   return transition.take();
 }
 

@@ -1,113 +1,14 @@
 #include "flops/rounds/run_spec.hpp"
 
 #include <algorithm>
-#include <set>
 #include <vector>
 
 #include <boost/json.hpp>
 
+#include "spec_fields.hpp"
+
 namespace flops::rounds {
 namespace {
-
-namespace json = boost::json;
-
-// Reads fields of one object, collects all problems, and at the end the fields nobody asked for.
-class Fields {
- public:
-  Fields(const json::object& in, std::vector<std::string>& problems, std::string prefix)
-      : in_(in), problems_(problems), prefix_(std::move(prefix)) {}
-
-  void text(const char* name, std::string& into, std::size_t limit, bool required) {
-    const json::value* value = find(name);
-    if (value == nullptr) {
-      if (required) {
-        wrong(name, "is missing");
-      }
-      return;
-    }
-    const auto* string = value->if_string();
-    if (string == nullptr || string->empty() || string->size() > limit) {
-      wrong(name, fmt::format("expected text of 1 to {} bytes", limit));
-      return;
-    }
-    into.assign(string->data(), string->size());
-  }
-
-  template <class Integer>
-  void integer(const char* name, Integer& into, std::int64_t min, std::int64_t max) {
-    const json::value* value = find(name);
-    if (value == nullptr) {
-      return;
-    }
-    const auto* number = value->if_int64();
-    if (number == nullptr || *number < min || *number > max) {
-      wrong(name, fmt::format("expected an integer from {} to {}", min, max));
-      return;
-    }
-    into = static_cast<Integer>(*number);
-  }
-
-  void number(const char* name, double& into, double min, double max) {
-    const json::value* value = find(name);
-    if (value == nullptr) {
-      return;
-    }
-    json::error_code error;
-    const double number = value->to_number<double>(error);
-    if (error || !(number >= min && number <= max)) {
-      wrong(name, fmt::format("expected a number from {} to {}", min, max));
-      return;
-    }
-    into = number;
-  }
-
-  void boolean(const char* name, bool& into) {
-    const json::value* value = find(name);
-    if (value == nullptr) {
-      return;
-    }
-    if (!value->is_bool()) {
-      wrong(name, "expected true or false");
-      return;
-    }
-    into = value->get_bool();
-  }
-
-  void choice(const char* name, std::string& into, const std::vector<std::string_view>& allowed) {
-    std::string value = into;
-    text(name, value, 64, false);
-    for (const std::string_view candidate : allowed) {
-      if (value == candidate) {
-        into = value;
-        return;
-      }
-    }
-    wrong(name, fmt::format("expected one of: {}", fmt::join(allowed, ", ")));
-  }
-
-  [[nodiscard]] const json::value* find(const char* name) {
-    known_.insert(name);
-    return in_.if_contains(name);
-  }
-
-  void wrong(std::string_view name, std::string_view what) {
-    problems_.push_back(fmt::format("{}{}: {}", prefix_, name, what));
-  }
-
-  void refuse_unknown() {
-    for (const auto& member : in_) {
-      if (!known_.contains(member.key())) {
-        wrong(member.key(), "unknown field");
-      }
-    }
-  }
-
- private:
-  const json::object& in_;
-  std::vector<std::string>& problems_;
-  std::string prefix_;
-  std::set<std::string, std::less<>> known_;
-};
 
 // Beyond it devices refuse to train.
 constexpr double max_rate = 1000;
@@ -137,6 +38,42 @@ void read_training(const json::value* value, wire::TrainingSpec& training, SpecF
   fields.refuse_unknown();
 }
 
+void read_members(Fields& fields, std::string_view name, const json::value& devices, Grouping& grouping,
+                  std::set<DeviceId>& all) {
+  const auto cluster = ClusterId::parse(name);
+  const auto* array = devices.if_array();
+  if (!cluster || array == nullptr || array->empty()) {
+    fields.wrong("clusters", cluster ? fmt::format("'{}': expected a list of devices", name) : cluster.error().what);
+    return;
+  }
+  for (const json::value& element : *array) {
+    const auto* text = element.if_string();
+    auto device = DeviceId::parse(text == nullptr ? std::string_view() : std::string_view(text->data(), text->size()));
+    if (!device) {
+      fields.wrong("clusters", fmt::format("'{}': {}", name, device.error().what));
+    } else if (!all.insert(*device).second) {
+      fields.wrong("clusters", fmt::format("device '{}' stands in two places", *device));
+    } else {
+      grouping.members[*cluster].insert(*std::move(device));
+    }
+  }
+}
+
+json::value clusters_value(const Grouping& grouping) {
+  if (grouping.by != Grouping::By::list) {
+    return json::value(grouping.text());
+  }
+  json::object out;
+  for (const auto& [cluster, devices] : grouping.members) {
+    json::array names;
+    for (const DeviceId& device : devices) {
+      names.emplace_back(device.str());
+    }
+    out[cluster.str()] = std::move(names);
+  }
+  return out;
+}
+
 void read_mode(Fields& fields, RunSpec& spec) {
   std::string mode(to_string(spec.mode));
   fields.choice("mode", mode, {to_string(Mode::sync), to_string(Mode::async)});
@@ -149,6 +86,69 @@ void read_mode(Fields& fields, RunSpec& spec) {
     fields.wrong("buffer", "only for mode async");
   }
   fields.integer("max_staleness", spec.max_staleness, 0, most_staleness);
+}
+
+// "label:NAME", "hash:K", or an object of clusters with lists of their devices.
+void read_clusters(Fields& fields, Grouping& grouping) {
+  const json::value* value = fields.find("clusters");
+  if (value == nullptr) {
+    return;
+  }
+  if (const auto* text = value->if_string()) {
+    auto parsed = Grouping::parse(std::string_view(text->data(), text->size()));
+    if (parsed) {
+      grouping = *std::move(parsed);
+    } else {
+      fields.wrong("clusters", parsed.error().what);
+    }
+    return;
+  }
+  const auto* object = value->if_object();
+  if (object == nullptr || object->empty() || object->size() > static_cast<std::size_t>(max_clusters)) {
+    fields.wrong("clusters", fmt::format("expected text or an object of 1 to {} clusters", max_clusters));
+    return;
+  }
+  grouping.by = Grouping::By::list;
+  std::set<DeviceId> all;
+  for (const auto& [name, devices] : *object) {
+    read_members(fields, name, devices, grouping, all);
+  }
+}
+
+void read_global(const json::value* value, LevelSpec& level, std::vector<std::string>& problems) {
+  if (value == nullptr) {
+    return;
+  }
+  if (!value->is_object()) {
+    problems.emplace_back("global: expected an object");
+    return;
+  }
+  Fields fields(value->get_object(), problems, "global.");
+  fields.integer("min_fit", level.min_fit, 1, max_clusters);
+  level.min_available = level.min_fit;
+  fields.integer("min_available", level.min_available, 1, max_clusters);
+  fields.number("fraction", level.fraction, 1e-6, 1);
+  fields.integer("max_staleness", level.max_staleness, 0, most_staleness);
+  fields.integer("deadline_seconds", level.deadline_seconds, 10, 604'800);
+  if (level.min_available < level.min_fit) {
+    fields.wrong("min_available", "must not be smaller than min_fit");
+  }
+  fields.refuse_unknown();
+}
+
+void check_levels(Fields& fields, const RunSpec& spec, bool has_global) {
+  constexpr std::int64_t most_rounds = 100'000;
+  if (spec.cycles * spec.rounds > most_rounds) {
+    fields.wrong("cycles",
+                 fmt::format("{} cycles of {} rounds are more than {} rounds", spec.cycles, spec.rounds, most_rounds));
+  }
+  const bool flat = spec.clusters.by == Grouping::By::nothing;
+  if (flat && has_global) {
+    fields.wrong("global", "only for a run with clusters");
+  }
+  if (!flat && spec.mode == Mode::async) {
+    fields.wrong("clusters", "only for mode sync");
+  }
 }
 
 void check_together(Fields& fields, const RunSpec& spec) {
@@ -194,6 +194,7 @@ Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {
   fields.text("model", spec.model, 64, true);
   fields.text("data", spec.data, 64, true);
   fields.integer("rounds", spec.rounds, 1, 100'000);
+  fields.integer("cycles", spec.cycles, 1, 100'000);
   fields.integer("seed", spec.seed, 0, 1LL << 53U);
   fields.integer("min_fit", spec.min_fit, 1, 100'000);
   read_mode(fields, spec);
@@ -205,8 +206,12 @@ Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {
   fields.boolean("evaluate", spec.evaluate);
   fields.choice("codec", spec.codec, {"lossless"});
   read_training(fields.find("training"), spec.training, from, problems);
+  read_clusters(fields, spec.clusters);
+  const json::value* const global = fields.find("global");
+  read_global(global, spec.global, problems);
   fields.refuse_unknown();
   check_together(fields, spec);
+  check_levels(fields, spec, global != nullptr);
   if (!problems.empty()) {
     return fail(ErrorKind::permanent, "{}", fmt::join(problems, "\n"));
   }
@@ -240,6 +245,17 @@ std::string to_json(const RunSpec& spec) {
   };
   if (spec.mode == Mode::async) {
     out["buffer"] = spec.buffer;
+  }
+  if (spec.cycles != 1) {
+    out["cycles"] = spec.cycles;
+  }
+  if (spec.clusters.by != Grouping::By::nothing) {
+    out["clusters"] = clusters_value(spec.clusters);
+    out["global"] = {{"min_fit", spec.global.min_fit},
+                     {"min_available", spec.global.min_available},
+                     {"fraction", spec.global.fraction},
+                     {"max_staleness", spec.global.max_staleness},
+                     {"deadline_seconds", spec.global.deadline_seconds}};
   }
   return json::serialize(out);
 }

@@ -24,6 +24,8 @@ class Transition {
   void operator()(const AggregationFailed& event);
   void operator()(const Evaluated& event);
   void operator()(const StopRequested&);
+  void operator()(const HandedUp&) {}
+  void begin_part();
   void restart();
 
  private:

@@ -55,9 +55,15 @@ struct Participant {
   bool operator==(const Participant&) const = default;
 };
 
+// What a machine does: a whole run, or what a cluster was asked for by the level above (flops/rounds/tree.hpp). A part
+// is over when that is done; it has its model from above, except for one that makes the first.
+enum class Part { whole, initialise, rounds, evaluate };
+
 struct RunState {
   RunId id;
   RunSpec spec;
+  Part part = Part::whole;
+  std::int64_t first_round = 1;  // of Part::rounds; rounds are counted through all cycles
   Phase phase = Phase::waiting;
   std::string reason;                            // why it failed, stopped or waits
   std::int64_t round = 0;                        // 0 until there is an initial model
@@ -105,9 +111,11 @@ struct Evaluated {
   TaskId task;
 };
 struct StopRequested {};
+// What a cluster had to hand up is in the sum of the level above.
+struct HandedUp {};
 
 using Event = std::variant<DevicesAvailable, Tick, TaskFailed, Initialised, Contributed, Aggregated, AggregationFailed,
-                           Evaluated, StopRequested>;
+                           Evaluated, StopRequested, HandedUp>;
 
 // Actions --------------------------------------------------------------------------------------------------------
 
@@ -138,10 +146,22 @@ struct EvaluationClosed {
   std::int64_t round;
 };
 struct RunOver {};
+// A cluster's part is done: add its result to the sum of the level above, as the participant `task` there; answered by
+// HandedUp. After one round that is the cluster's own sum, as it is; after several its model, with the weight of the
+// last round's sum.
+struct HandUp {
+  TaskId task;
+};
 
-using Action = std::variant<SendTask, CancelTask, OpenRound, CloseRound, EvaluationClosed, RunOver>;
+using Action = std::variant<SendTask, CancelTask, OpenRound, CloseRound, EvaluationClosed, RunOver, HandUp>;
 
 [[nodiscard]] std::vector<Action> on_event(RunState& state, const Event& event, SteadyTime now);
+// The first actions of a part, whose devices are known (`available`).
+[[nodiscard]] std::vector<Action> begin_part(RunState& state, SteadyTime now);
+// The last round of the run or of the part.
+[[nodiscard]] inline std::int64_t last_round(const RunState& state) {
+  return state.first_round - 1 + state.spec.rounds;
+}
 
 // How many versions older than the round's model the one is that this task started from.
 [[nodiscard]] inline std::int64_t staleness(const RunState& state, const Participant& participant) {

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "flops/core/error.hpp"
+#include "flops/rounds/grouping.hpp"
 #include "flops/wire/messages.hpp"
 
 namespace flops::rounds {
@@ -19,10 +20,22 @@ inline constexpr std::int64_t async_max_staleness = 10;
 // Beyond this a late update would weigh nothing (flops/aggregation/weight.hpp).
 inline constexpr std::int64_t most_staleness = 1000;
 
+// The upper level of a run with clusters: its participants are clusters, its rounds are cycles.
+struct LevelSpec {
+  std::int64_t min_fit = 1;        // clusters a cycle needs
+  std::int64_t min_available = 1;  // clusters that must be there before the run starts
+  double fraction = 1.0;           // of the available clusters that are asked
+  std::int64_t max_staleness = 0;  // cycles after its own in which a cluster's result still counts
+  std::int64_t deadline_seconds = 3600;
+
+  bool operator==(const LevelSpec&) const = default;
+};
+
 struct RunSpec {
-  std::string model;  // name in the zoo
-  std::string data;   // data tag
-  std::int64_t rounds = 5;
+  std::string model;        // name in the zoo
+  std::string data;         // data tag
+  std::int64_t cycles = 1;  // global aggregations; in a flat run only a factor of the rounds
+  std::int64_t rounds = 5;  // of a cycle
   std::uint64_t seed = 1;
   std::int64_t min_fit = 2;        // updates a round needs
   std::int64_t min_available = 2;  // devices that must be there before the run starts
@@ -35,6 +48,8 @@ struct RunSpec {
   bool evaluate = true;
   std::string codec = "lossless";
   wire::TrainingSpec training;
+  Grouping clusters;
+  LevelSpec global;  // only with clusters
 
   bool operator==(const RunSpec&) const = default;
 };
