@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "flops/tensor/layout.hpp"
+#include "plane_stream.hpp"
 #include "planes.hpp"
 
 namespace flops::tensor {
@@ -18,27 +19,13 @@ constexpr std::uint8_t lossless_code = 0;
 
 using Header = std::array<std::byte, header_size>;
 
-void store(std::byte* to, std::uint64_t value, std::size_t size) {
-  for (std::size_t i = 0; i < size; ++i) {
-    to[i] = static_cast<std::byte>(value >> 8 * i & 0xffU);
-  }
-}
-
-std::uint64_t load(const std::byte* from, std::size_t size) {
-  std::uint64_t value = 0;
-  for (std::size_t i = size; i-- > 0;) {
-    value = value << 8U | std::to_integer<std::uint64_t>(from[i]);
-  }
-  return value;
-}
-
 Header make_header(std::uint64_t count) {
   Header header{};
   std::ranges::transform(magic, header.begin(), [](std::uint8_t c) { return static_cast<std::byte>(c); });
   header[4] = static_cast<std::byte>(format_version);
   header[5] = static_cast<std::byte>(lossless_code);
-  store(&header[8], count, 8);
-  store(&header[16], block_elements, 4);
+  store_number(&header[8], count, 8);
+  store_number(&header[16], block_elements, 4);
   return header;
 }
 
@@ -49,19 +36,21 @@ Result<> check_header(const Header& header, std::uint64_t count) {
     return fail(ErrorKind::corrupt, "not an encoded parameter vector: the magic bytes are missing");
   }
   if (header[4] != wanted[4]) {
-    return fail(ErrorKind::corrupt, "format version {} is not known, only {} is", load(&header[4], 1), format_version);
+    return fail(ErrorKind::corrupt, "format version {} is not known, only {} is", load_number(&header[4], 1),
+                format_version);
   }
   if (header[5] != wanted[5]) {
-    return fail(ErrorKind::corrupt, "codec {} is not known", load(&header[5], 1));
+    return fail(ErrorKind::corrupt, "codec {} is not known", load_number(&header[5], 1));
   }
-  if (load(&header[6], 2) != 0) {
+  if (load_number(&header[6], 2) != 0) {
     return fail(ErrorKind::corrupt, "the reserved header bytes are not zero");
   }
-  if (load(&header[8], 8) != count) {
-    return fail(ErrorKind::corrupt, "holds {} values, the layout has {}", load(&header[8], 8), count);
+  if (load_number(&header[8], 8) != count) {
+    return fail(ErrorKind::corrupt, "holds {} values, the layout has {}", load_number(&header[8], 8), count);
   }
   if (header != wanted) {
-    return fail(ErrorKind::corrupt, "blocks of {} values, only {} is allowed", load(&header[16], 4), block_elements);
+    return fail(ErrorKind::corrupt, "blocks of {} values, only {} is allowed", load_number(&header[16], 4),
+                block_elements);
   }
   return {};
 }
@@ -73,61 +62,18 @@ Result<> check_count(std::uint64_t count) {
   return {};
 }
 
-// A byte source that knows how much may still come.
-class Reader {
- public:
-  Reader(const ByteSource& in, std::uint64_t size) : in_(in), left_(size) {}
-  [[nodiscard]] std::uint64_t left() const { return left_; }
-  [[nodiscard]] Result<> read(std::span<std::byte> into) {
-    if (into.size() > left_) {
-      return fail(ErrorKind::corrupt, "truncated: {} bytes are left, {} are needed", left_, into.size());
-    }
-    left_ -= into.size();
-    return in_(into);
-  }
-
- private:
-  const ByteSource& in_;
-  std::uint64_t left_;
-};
-
-Result<> read_plane(Reader& in, PlaneReader& frames, std::span<std::byte> plane, std::vector<std::byte>& frame) {
-  std::array<std::byte, plane_prefix> prefix{};
-  if (auto read = in.read(prefix); !read) {
-    return read;
-  }
-  const auto word = static_cast<std::uint32_t>(load(prefix.data(), prefix.size()));
-  const std::size_t length = word & ~compressed_flag;
-  if ((word & compressed_flag) == 0) {
-    if (length != plane.size()) {
-      return fail(ErrorKind::corrupt, "{} stored bytes instead of {}", length, plane.size());
-    }
-    return in.read(plane);
-  }
-  // Longer than the plane it is never: then it would have been stored. So `frame`, a block long, suffices.
-  if (length == 0 || length >= plane.size()) {
-    return fail(ErrorKind::corrupt, "a frame of {} bytes for {}", length, plane.size());
-  }
-  const auto bytes = std::span(frame).first(length);
-  if (auto read = in.read(bytes); !read) {
-    return read;
-  }
-  return frames.expand(bytes, plane);
-}
-
-Result<> decode_blocks(std::uint64_t count, Reader& in, const FloatSource& base, const FloatSink& out) {
-  auto frames = PlaneReader::create();
-  if (!frames) {
-    return fail(frames.error());
-  }
+Result<> decode_blocks(std::uint64_t count, CountedReader& in, const FloatSource& base, const FloatSink& out) {
   const auto capacity = static_cast<std::size_t>(std::min(count, block_elements));
+  auto stream = PlaneStream::create(in, capacity);
+  if (!stream) {
+    return fail(stream.error());
+  }
   Planes planes(capacity);
-  std::vector<std::byte> frame(capacity);
   std::vector<float> values(capacity);
   for (std::uint64_t offset = 0; offset < count; offset += block_elements) {
     const auto part = std::span(values).first(std::min<std::uint64_t>(block_elements, count - offset));
     for (std::size_t i = 0; i < plane_count; ++i) {
-      if (auto read = read_plane(in, *frames, planes.plane(i, part.size()), frame); !read) {
+      if (auto read = stream->read(planes.plane(i, part.size())); !read) {
         return fail(read.error(), fmt::format("block {}, plane {}", offset / block_elements, i));
       }
     }
@@ -214,7 +160,7 @@ Result<> decode(std::uint64_t count, std::uint64_t encoded_bytes, const ByteSour
   if (encoded_bytes > max_encoded_bytes(Codec::lossless, count)) {
     return fail(ErrorKind::corrupt, "{} bytes are more than {} values can take", encoded_bytes, count);
   }
-  Reader reader(in, encoded_bytes);
+  CountedReader reader(in, encoded_bytes);
   Header header{};
   if (auto read = reader.read(header); !read) {
     return read;

@@ -9,6 +9,7 @@
 
 #include "flops/core/fd.hpp"
 #include "model_writer.hpp"
+#include "stepper.hpp"
 
 namespace flops::aggregation {
 namespace {
@@ -99,7 +100,19 @@ Result<std::unique_ptr<RoundSum>> RoundSum::open(const ModelFolder& models, cons
   return std::unique_ptr<RoundSum>(new RoundSum(models, base, *std::move(file), *std::move(sum)));
 }
 
-Result<> RoundSum::add(const StoredUpdate& update, std::uint64_t weight) {
+Result<> RoundSum::add(const StoredUpdate& update, const algorithms::Contribution& work, std::uint64_t weight) {
+  algorithms::Totals totals = totals_;
+  if (auto counted = totals.add(work); !counted) {
+    return counted;
+  }
+  auto added = add_weighted(update, weight);
+  if (added) {
+    totals_ = totals;
+  }
+  return added;
+}
+
+Result<> RoundSum::add_weighted(const StoredUpdate& update, std::uint64_t weight) {
   if (weight > tensor::max_total_weight || !sum_.fits(static_cast<std::uint32_t>(weight))) {
     return fail(ErrorKind::permanent, "the weight {} is 0, or the round's total would pass {}", weight,
                 tensor::max_total_weight);
@@ -164,6 +177,21 @@ Result<NewModel> RoundSum::close(const ModelFolder& models) const {
     return fail(written.error(), "making the mean");
   }
   return writer->finish();
+}
+
+Result<NewModel> RoundSum::close(const ModelFolder& models, const ServerStep& step) const {
+  if (step.algorithm == nullptr || step.algorithm->is_plain_mean() || sum_.total_weight() == 0) {
+    return close(models);
+  }
+  auto stepper = Stepper::open(models, base_, step, totals_);
+  if (!stepper) {
+    return fail(stepper.error());
+  }
+  auto made = sum_.mean([&](std::uint64_t offset, std::span<const float> mean) { return stepper->take(offset, mean); });
+  if (!made) {
+    return fail(made.error(), "making the step from the mean");
+  }
+  return stepper->finish();
 }
 
 Result<NewModel> store_initial_model(const ModelFolder& models, const tensor::Layout& layout,

@@ -227,13 +227,16 @@ void RunController::perform(const rounds::OpenRound& action) {
   }
   struct Summand {
     aggregation::StoredUpdate update;
+    algorithms::Contribution work;
     std::uint64_t weight;
     DeviceId device;
   };
   std::vector<Summand> summands;
   for (const registry::ContributionRow& row : *stored) {
-    summands.push_back(
-        {{parts_.updates.path_of(row.blob), row.bytes, row.base}, weight_of(row.weight, row.base_round), row.device});
+    summands.push_back({{parts_.updates.path_of(row.blob), row.bytes, row.base},
+                        {row.weight},
+                        weight_of(row.weight, row.base_round),
+                        row.device});
   }
   // After a restart the accepted updates are summed again from disk; devices need not send them again.
   parts_.worker.submit(
@@ -243,7 +246,7 @@ void RunController::perform(const rounds::OpenRound& action) {
           return fail(opened.error());
         }
         for (const Summand& one : summands) {
-          if (auto added = (*opened)->add(one.update, one.weight); !added) {
+          if (auto added = (*opened)->add(one.update, one.work, one.weight); !added) {
             return fail(added.error(), fmt::format("summing the stored update of {}", one.device));
           }
         }

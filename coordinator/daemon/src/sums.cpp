@@ -36,13 +36,14 @@ void RunController::ingest(const TaskId& task) {
   upload.stage = Upload::Stage::summing;
   const wire::ResultMessage& result = upload.result;
   parts_.worker.submit(
-      [sum = active_->sum, weight = weight_of(result.weight, result.ref.round),
+      [sum = active_->sum, work = algorithms::Contribution{result.weight},
+       weight = weight_of(result.weight, result.ref.round),
        update = aggregation::StoredUpdate{parts_.updates.path_of(result.update.sha256), result.update.size,
                                           result.base}]() -> Result<> {
         if (!*sum) {
           return fail(ErrorKind::cancelled, "the round has no sum");
         }
-        return (*sum)->add(update, weight);
+        return (*sum)->add(update, work, weight);
       },
       [this, task, generation = generation_, number = upload.number](Result<> added) {
         if (generation == generation_ && is_current(task, number)) {

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <functional>
+#include <limits>
+#include <span>
 
 #include "flops/crypto/digest.hpp"
 #include "flops/rounds/run_machine.hpp"
@@ -14,6 +16,22 @@ std::uint64_t first_bits(const Digest& digest) {
     value = value << 8U | digest.bytes()[i];
   }
   return value;
+}
+
+// Ranked by a keyed hash: uniform, and independent of which other devices are there.
+std::vector<DeviceId> draw(const std::set<DeviceId>& devices, std::size_t count, std::uint64_t seed,
+                           std::int64_t round) {
+  std::vector<std::pair<Digest, DeviceId>> ranked;
+  ranked.reserve(devices.size());
+  for (const DeviceId& device : devices) {
+    ranked.emplace_back(crypto::sha256(fmt::format("select/{}/{}/{}", seed, round, device)), device);
+  }
+  std::ranges::sort(ranked);
+  std::vector<DeviceId> drawn;
+  for (auto& [rank, device] : std::span(ranked).first(std::min(count, ranked.size()))) {
+    drawn.push_back(std::move(device));
+  }
+  return drawn;
 }
 
 }  // namespace
@@ -30,19 +48,21 @@ std::uint64_t task_seed(std::uint64_t run_seed, std::int64_t round, const Device
 
 std::set<DeviceId> select(const std::set<DeviceId>& devices, std::size_t count, std::uint64_t seed,
                           std::int64_t round) {
-  // Ranked by a keyed hash: uniform, and independent of which other devices are there.
-  std::vector<std::pair<Digest, DeviceId>> ranked;
-  ranked.reserve(devices.size());
-  for (const DeviceId& device : devices) {
-    ranked.emplace_back(crypto::sha256(fmt::format("select/{}/{}/{}", seed, round, device)), device);
-  }
-  std::ranges::sort(ranked);
-  ranked.resize(std::min(count, ranked.size()));
-  std::set<DeviceId> chosen;
-  for (auto& [rank, device] : ranked) {
-    chosen.insert(std::move(device));
-  }
-  return chosen;
+  const std::vector<DeviceId> drawn = draw(devices, count, seed, round);
+  return {drawn.begin(), drawn.end()};
+}
+
+std::set<DeviceId> select_by_loss(const std::set<DeviceId>& devices, const std::map<DeviceId, double>& last_losses,
+                                  std::size_t candidates, std::size_t count, std::uint64_t seed, std::int64_t round) {
+  std::vector<DeviceId> drawn = draw(devices, std::max(candidates, count), seed, round);
+  const auto loss = [&last_losses](const DeviceId& device) {
+    const auto known = last_losses.find(device);
+    return known == last_losses.end() || std::isnan(known->second) ? std::numeric_limits<double>::infinity()
+                                                                   : known->second;
+  };
+  std::ranges::stable_sort(drawn, std::ranges::greater(), loss);
+  drawn.resize(std::min(count, drawn.size()));
+  return {drawn.begin(), drawn.end()};
 }
 
 }  // namespace flops::rounds

@@ -43,7 +43,7 @@ Digest sum_of(Fixture& fixture, const std::vector<Contribution>& order, bool sca
   auto sum = RoundSum::open(fixture.models, fixture.base_digest);
   REQUIRE(sum.has_value());
   for (const Contribution& one : order) {
-    const auto added = (*sum)->add(one.stored, weight_in_sum(one.samples, one.staleness, scaled));
+    const auto added = (*sum)->add(one.stored, {one.samples, 1}, weight_in_sum(one.samples, one.staleness, scaled));
     REQUIRE_MESSAGE(added.has_value(), added.error().what);
   }
   const auto model = (*sum)->close(fixture.models);
@@ -139,7 +139,7 @@ TEST_CASE("round sum: a refused late update leaves no trace, wherever it goes wr
   const Digest older_digest = fixture.store(older);
   auto sum = RoundSum::open(fixture.models, fixture.base_digest);
   REQUIRE(sum.has_value());
-  REQUIRE((*sum)->add(fixture.update("good", random_values(20, 0.01F, fixture.base)), 160).has_value());
+  REQUIRE((*sum)->add(fixture.update("good", random_values(20, 0.01F, fixture.base)), {1, 1}, 160).has_value());
   const Digest expected = (*sum)->close(fixture.models).value().digest;
 
   std::vector<float> bad = random_values(21, 0.01F, older);
@@ -166,7 +166,7 @@ TEST_CASE("round sum: a refused late update leaves no trace, wherever it goes wr
     update.bytes -= 5;
   }
   update.base = update.base.empty() ? older_digest : update.base;
-  const auto refused = (*sum)->add(update, 99);
+  const auto refused = (*sum)->add(update, {1, 1}, 99);
   REQUIRE_FALSE(refused.has_value());
   CHECK((refused.error().kind == ErrorKind::permanent || refused.error().kind == ErrorKind::corrupt));
   CHECK((*sum)->total_weight() == 160);
@@ -179,7 +179,7 @@ TEST_CASE("round sum: a late update whose model is gone is not its sender's faul
   REQUIRE(sum.has_value());
   StoredUpdate update = fixture.update("u", fixture.base);
   update.base = Digest::from_hex(std::string(64, 'e')).value();
-  const auto refused = (*sum)->add(update, 16);
+  const auto refused = (*sum)->add(update, {1, 1}, 16);
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().kind != ErrorKind::corrupt);
   CHECK((*sum)->total_weight() == 0);

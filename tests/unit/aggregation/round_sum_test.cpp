@@ -27,7 +27,7 @@ TEST_CASE("round sum: the model is the weighted mean, the same bytes in every or
     auto sum = RoundSum::open(fixture.models, fixture.base_digest);
     REQUIRE(sum.has_value());
     for (const int i : order) {
-      REQUIRE((*sum)->add(updates[static_cast<std::size_t>(i)], weights[i]).has_value());
+      REQUIRE((*sum)->add(updates[static_cast<std::size_t>(i)], {weights[i], 1}, weights[i]).has_value());
     }
     const auto model = (*sum)->close(fixture.models);
     REQUIRE(model.has_value());
@@ -59,7 +59,7 @@ TEST_CASE("round sum: a refused update leaves no trace, wherever it goes wrong")
   const auto good = fixture.update("good", random_values(20, 0.01F, fixture.base));
   auto sum = RoundSum::open(fixture.models, fixture.base_digest);
   REQUIRE(sum.has_value());
-  REQUIRE((*sum)->add(good, 10).has_value());
+  REQUIRE((*sum)->add(good, {1, 1}, 10).has_value());
   const Digest expected = (*sum)->close(fixture.models).value().digest;
 
   std::vector<float> bad = random_values(21, 0.01F, fixture.base);
@@ -89,7 +89,7 @@ TEST_CASE("round sum: a refused update leaves no trace, wherever it goes wrong")
     update.bytes += 1;
     kind = ErrorKind::corrupt;
   }
-  const auto refused = (*sum)->add(update, 99);
+  const auto refused = (*sum)->add(update, {1, 1}, 99);
   REQUIRE_FALSE(refused.has_value());
   CHECK_MESSAGE(refused.error().kind == kind, refused.error().what);
   CHECK((*sum)->total_weight() == 10);
@@ -102,9 +102,9 @@ TEST_CASE("round sum: no weight and an empty round are refused") {
   REQUIRE(sum.has_value());
   CHECK_FALSE((*sum)->close(fixture.models).has_value());
   const auto update = fixture.update("u", fixture.base);
-  CHECK_FALSE((*sum)->add(update, 0).has_value());
-  CHECK((*sum)->add(update, tensor::max_total_weight).has_value());
-  CHECK_FALSE((*sum)->add(update, 1).has_value());
+  CHECK_FALSE((*sum)->add(update, {1, 1}, 0).has_value());
+  CHECK((*sum)->add(update, {1, 1}, tensor::max_total_weight).has_value());
+  CHECK_FALSE((*sum)->add(update, {1, 1}, 1).has_value());
 }
 
 TEST_CASE("model: the initial one is stored as it came, the way to the devices and back is exact") {

@@ -28,6 +28,8 @@ inline constexpr std::uint64_t max_total_weight = (1ULL << 31U) - 1;
 inline constexpr int min_scale = -60;
 inline constexpr int max_scale = 127;
 
+class CountedReader;
+
 // One exponent a tensor, in layout order. All aggregators of a round use the same ones.
 using Scales = std::vector<int>;
 
@@ -71,6 +73,15 @@ class Accumulator {
   // Adds a partial sum with the same layout and scales. permanent when they differ or the total weight is too large.
   [[nodiscard]] Result<> merge(const Accumulator& other);
 
+  // A partial sum as bytes, to be merged elsewhere: docs/protocol-codec.md, "Partial sums". Errors are the sink's;
+  // permanent: nothing was counted.
+  [[nodiscard]] Result<> write(const ByteSink& out) const;
+  // The inverse, for the layout and scales of the round. `bytes`: of the whole. The sender is not trusted. corrupt:
+  // another format, layout or scales, a total weight of 0 or above max_total_weight, truncated, trailing bytes, sums
+  // that no values within the scales give with that weight. resource: memory.
+  [[nodiscard]] static Result<Accumulator> read(const Layout& layout, const Scales& scales, std::uint64_t bytes,
+                                                const ByteSource& in);
+
   // The weighted mean, rounded once to float32 per element. bug when nothing was counted.
   [[nodiscard]] Result<> mean(const FloatSink& out) const;
 
@@ -79,11 +90,16 @@ class Accumulator {
 
  private:
   Accumulator(Layout layout, Scales scales);
+  [[nodiscard]] Result<> write_blocks(const ByteSink& out) const;
+  [[nodiscard]] Result<> read_blocks(CountedReader& in);
   Layout layout_;
   Scales scales_;
   ZeroedArray<std::int64_t> high_;
   ZeroedArray<std::uint32_t> low_;
   std::uint64_t total_weight_ = 0;
 };
+
+// Upper bound of the bytes of a partial sum: what a receiver may refuse to go beyond.
+[[nodiscard]] std::uint64_t max_partial_sum_bytes(const Layout& layout);
 
 }  // namespace flops::tensor

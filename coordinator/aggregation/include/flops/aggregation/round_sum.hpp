@@ -1,5 +1,6 @@
 // The sum of one round: updates are decoded from their stored blobs block by block and added exactly; closing it makes
-// the next model. Memory: three times the model for the sum, and a few blocks.
+// the next model, with the step of an algorithm when one is given. Memory: three times the model for the sum, and a few
+// blocks.
 //
 // Not thread-safe; the coordinator uses it from its one worker thread.
 #pragma once
@@ -8,6 +9,8 @@
 #include <filesystem>
 #include <memory>
 
+#include "flops/aggregation/model_folder.hpp"
+#include "flops/algorithms/algorithm.hpp"
 #include "flops/blob/file_store.hpp"
 #include "flops/core/digest.hpp"
 #include "flops/core/error.hpp"
@@ -16,24 +19,6 @@
 #include "flops/tensor/safetensors.hpp"
 
 namespace flops::aggregation {
-
-// A model version as a file: <folder>/<digest>.safetensors.
-class ModelFolder {
- public:
-  explicit ModelFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  [[nodiscard]] std::filesystem::path path_of(const Digest& model) const {
-    return folder_ / (model.hex() + ".safetensors");
-  }
-  [[nodiscard]] Result<tensor::SafetensorsFile> open(const Digest& model) const {
-    return tensor::open_safetensors(path_of(model));
-  }
-  [[nodiscard]] std::filesystem::path unfinished_file() const;  // a new name for a file that is being written
-  // What a program that was killed in the middle of one left. Nobody may be writing one.
-  [[nodiscard]] Result<> remove_unfinished() const;
-
- private:
-  std::filesystem::path folder_;
-};
 
 struct StoredUpdate {
   std::filesystem::path file;
@@ -44,6 +29,14 @@ struct StoredUpdate {
 struct NewModel {
   Digest digest;
   std::uint64_t file_bytes = 0;
+  Digest state = {};  // that the next round's step needs; none: the algorithm keeps none
+};
+
+// How a round's mean becomes the next model.
+struct ServerStep {
+  const algorithms::Algorithm* algorithm = nullptr;  // none: the mean
+  Digest state = {};                                 // of the round before; none: zeros, as in the first round
+  std::uint64_t population = 0;                      // participants the run knows
 };
 
 class RoundSum {
@@ -53,18 +46,25 @@ class RoundSum {
 
   // An update from the base counts with its values, one from an older model with the step it made from there, taken
   // from the base: base + (local - older).
+  // `weight`: what Algorithm::weight makes of `work`, through weight_in_sum.
   // All or nothing. permanent or corrupt: the update is refused, with a reason for its sender; the sum is unchanged.
-  [[nodiscard]] Result<> add(const StoredUpdate& update, std::uint64_t weight);
+  [[nodiscard]] Result<> add(const StoredUpdate& update, const algorithms::Contribution& work, std::uint64_t weight);
 
   [[nodiscard]] std::uint64_t total_weight() const { return sum_.total_weight(); }
+  [[nodiscard]] const algorithms::Totals& totals() const { return totals_; }
   [[nodiscard]] const tensor::Layout& layout() const { return base_.layout; }
 
   // Writes the weighted mean as a new model file. permanent when nothing was added.
   [[nodiscard]] Result<NewModel> close(const ModelFolder& models) const;
+  // Takes the algorithm's step from the base towards the mean instead; the new state is stored before the new model.
+  // permanent also when the step leaves the range of float32; an old state that is missing or has another layout is an
+  // error that names its file.
+  [[nodiscard]] Result<NewModel> close(const ModelFolder& models, const ServerStep& step) const;
 
  private:
   RoundSum(ModelFolder models, const Digest& digest, tensor::SafetensorsFile base, tensor::Accumulator sum)
       : models_(std::move(models)), digest_(digest), base_(std::move(base)), sum_(std::move(sum)) {}
+  [[nodiscard]] Result<> add_weighted(const StoredUpdate& update, std::uint64_t weight);
   [[nodiscard]] Result<> add_from(const tensor::SafetensorsFile* older, const StoredUpdate& update,
                                   std::uint32_t weight);
 
@@ -72,6 +72,7 @@ class RoundSum {
   Digest digest_;  // of the base
   tensor::SafetensorsFile base_;
   tensor::Accumulator sum_;
+  algorithms::Totals totals_;
 };
 
 // Stores the model's initial parameters that a device made: a complete update (no base) in `layout`.

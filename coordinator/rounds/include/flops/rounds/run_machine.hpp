@@ -179,4 +179,13 @@ using Action = std::variant<SendTask, CancelTask, OpenRound, CloseRound, Evaluat
 [[nodiscard]] std::set<DeviceId> select(const std::set<DeviceId>& devices, std::size_t count, std::uint64_t seed,
                                         std::int64_t round);
 
+// Power-of-choice (Cho, Wang, Joshi, "Towards Understanding Biased Client Selection in Federated Learning", AISTATS
+// 2022), the variant rpow-d that costs no messages: of `candidates` devices that select() would draw, at least `count`,
+// the `count` with the highest loss as last reported. Without a report, or with one that is no number, a loss is
+// infinite, so that every device gets its turn; ties go to who was drawn first. The paper draws in proportion to the
+// devices' samples, we draw uniformly.
+[[nodiscard]] std::set<DeviceId> select_by_loss(const std::set<DeviceId>& devices,
+                                                const std::map<DeviceId, double>& last_losses, std::size_t candidates,
+                                                std::size_t count, std::uint64_t seed, std::int64_t round);
+
 }  // namespace flops::rounds
