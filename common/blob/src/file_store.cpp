@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 #include <fcntl.h>
@@ -271,17 +272,25 @@ Result<> FileStore::remove(const Digest& digest) {
   return {};
 }
 
-std::vector<Digest> FileStore::list() const {
-  std::vector<Digest> digests;
+std::vector<FileStore::Stored> FileStore::stored(const fs::path& root) {
+  std::vector<Stored> found;
   std::error_code error;
-  for (fs::recursive_directory_iterator at(root_ / "objects", error), end; !error && at != end; at.increment(error)) {
-    if (!at->is_regular_file(error)) {
+  for (fs::recursive_directory_iterator at(root / "objects", error), end; !error && at != end; at.increment(error)) {
+    std::error_code none;
+    if (!at->is_regular_file(none)) {
       continue;
     }
-    if (auto digest = Digest::from_hex(at->path().filename().string()); digest) {
-      digests.push_back(*digest);
+    const std::uint64_t size = at->file_size(none);
+    if (auto digest = Digest::from_hex(at->path().filename().string()); digest && !none) {
+      found.push_back({*digest, size, at->path()});
     }
   }
+  return found;
+}
+
+std::vector<Digest> FileStore::list() const {
+  std::vector<Digest> digests;
+  std::ranges::transform(stored(root_), std::back_inserter(digests), &Stored::digest);
   std::ranges::sort(digests);
   return digests;
 }

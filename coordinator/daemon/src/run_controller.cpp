@@ -49,6 +49,7 @@ Result<> RunController::activate_next() {
   }
   if (!next) {
     next_due_ = false;
+    parts_.publisher.clear_leftovers();
     return {};
   }
   auto row = parts_.registry.run(*next);

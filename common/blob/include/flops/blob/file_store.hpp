@@ -51,6 +51,14 @@ class FileStore {
   // Creates the folders, and empties staging/, with Keep::until_restart the whole store.
   [[nodiscard]] static Result<FileStore> open(std::filesystem::path root, Keep keep = Keep::durable);
 
+  struct Stored {
+    Digest digest;
+    std::uint64_t size;
+    std::filesystem::path file;
+  };
+  // What lies in the store at `root`; for before it is opened.
+  [[nodiscard]] static std::vector<Stored> stored(const std::filesystem::path& root);
+
   [[nodiscard]] bool has(const Digest& digest) const;
   [[nodiscard]] std::filesystem::path path_of(const Digest& digest) const;
   [[nodiscard]] Result<std::uint64_t> size_of(const Digest& digest) const;
