@@ -263,6 +263,16 @@ Result<> FileStore::read_chunk(const Digest& digest, std::uint32_t n, std::vecto
   return read_at(fd.get(), std::uint64_t{n} * chunk_size, into);
 }
 
+Result<> FileStore::check(const Digest& digest) const {
+  const fs::path file = path_of(digest);
+  const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) {
+    return fail(errno_error(errno, fmt::format("opening {}", file.string())));
+  }
+  auto size = file_size(fd.get());
+  return size ? verify(fd.get(), digest, *size) : Result<>(fail(std::move(size.error())));
+}
+
 Result<> FileStore::remove(const Digest& digest) {
   std::error_code error;
   fs::remove(path_of(digest), error);

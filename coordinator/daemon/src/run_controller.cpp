@@ -227,21 +227,28 @@ void RunController::perform(const rounds::OpenRound& action) {
     aggregation::StoredUpdate update;
     std::uint64_t weight;
     DeviceId device;
+    Digest blob;
   };
   std::vector<Summand> summands;
   for (const registry::ContributionRow& row : *stored) {
-    summands.push_back(
-        {{parts_.updates.path_of(row.blob), row.bytes, row.base}, weight_of(row.weight, row.base_round), row.device});
+    summands.push_back({{parts_.updates.path_of(row.blob), row.bytes, row.base},
+                        weight_of(row.weight, row.base_round),
+                        row.device,
+                        row.blob});
   }
   // After a restart the accepted updates are summed again from disk; devices need not send them again.
   parts_.worker.submit(
-      [models = parts_.models, base = run.state.model, sum = run.sum, summands = std::move(summands)]() -> Result<> {
+      [models = parts_.models, &updates = parts_.updates, base = run.state.model, sum = run.sum,
+       summands = std::move(summands)]() -> Result<> {
         auto opened = aggregation::RoundSum::open(models, base);
         if (!opened) {
           return fail(opened.error());
         }
         for (const Summand& one : summands) {
-          if (auto added = (*opened)->add(one.update, one.weight); !added) {
+          // A bit that the disk has changed would be summed as well as any other.
+          auto added = updates.check(one.blob);
+          added = added ? (*opened)->add(one.update, one.weight) : added;
+          if (!added) {
             return fail(added.error(), fmt::format("summing the stored update of {}", one.device));
           }
         }

@@ -1,6 +1,8 @@
 // Files of the coordinator's that cannot be read or written for a while, in the middle of a run.
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <fstream>
 
 #include <doctest/doctest.h>
 
@@ -20,6 +22,17 @@ struct Disk {
   FailingFiles files{fs::path(std::getenv("FLOPS_BIN")) / "tests" / "libfailing_files.so", folder / "disk"};
 };
 
+// In the middle, where no format notices.
+void flip_a_bit(const fs::path& file) {
+  std::fstream content(file, std::ios::in | std::ios::out | std::ios::binary);
+  const auto middle = static_cast<std::streamoff>(fs::file_size(file) / 2);
+  content.seekg(middle);
+  const int byte = content.get();
+  content.seekp(middle);
+  content.put(static_cast<char>(byte ^ 0x10));
+  REQUIRE(content.flush());
+}
+
 // A fleet whose coordinator's disk can fail.
 struct Frail : Disk, Pair {
   Frail() : Pair(files.environment()) {}
@@ -34,6 +47,13 @@ struct Frail : Disk, Pair {
   void until_well() {
     REQUIRE(run_until(loop, [&] { return !shows_trouble(); }));
   }
+  // The first model's update is removed within seconds; nothing else may do what a test waits for.
+  void until_swept() {
+    REQUIRE(run_until(loop, [&] {
+      const fs::recursive_directory_iterator stored(coordinator.state() / "updates" / "objects");
+      return std::none_of(begin(stored), end(stored), [](const auto& entry) { return entry.is_regular_file(); });
+    }));
+  }
   void until_failed(std::uint64_t times) {
     REQUIRE(run_until(loop, [&] { return files.failures() >= times; }));
   }
@@ -45,6 +65,7 @@ TEST_CASE("coordinator: a stored update that cannot be read is received anew") {
   Frail fleet;
   const auto task = Pair::task_of(fleet.a, 1);
   const auto work = fleet.work(fleet.a, task, 7);
+  fleet.until_swept();
   fleet.files.fail(FailingFiles::read, "updates/objects/", EIO);  // what arrives, in staging/, can be verified
   fleet.a.send("result", wire::encode(work.offer));
   const auto grant = fleet.a.await<wire::Grant>("grant");
@@ -155,5 +176,29 @@ TEST_CASE("coordinator: a round that cannot be taken up again ends its run, and 
   CHECK(std::string(run.at("reason").as_string()).find("not readable") != std::string::npos);
   fleet.until_well();
   CHECK(fleet.coordinator.api("GET", "/readyz").status == 200);
+  CHECK(fleet.coordinator.stop() == 0);
+}
+
+TEST_CASE("coordinator: a stored update that is damaged ends its run with that reason, and the next run goes on") {
+  Frail fleet;
+  const auto task = Pair::task_of(fleet.a, 1);
+  const auto work = fleet.work(fleet.a, task, 7);
+  REQUIRE(Pair::deliver(fleet.a, work) == wire::ReceiptStatus::accepted);
+  fleet.a.drop();
+  fleet.b.drop();
+  fleet.coordinator.kill();
+  flip_a_bit(fleet.stored(work));
+  fleet.coordinator.start();
+  CHECK(run_until(fleet.loop, [&] { return fleet.run_state() == "failed"; }));
+  const auto run = fleet.coordinator.json("GET", "/v1/runs/run-1");
+  CHECK(std::string(run.at("reason").as_string()).find("the stored update of a") != std::string::npos);
+  fleet.a.connect();
+  fleet.b.connect();
+  fleet.coordinator.json("POST", "/v1/runs", R"({"model":"m","data":"digits","rounds":1,"min_fit":1})");
+  auto next = fleet.a.await<wire::Task>("task");
+  while (next.ref.run.str() == "run-1") {  // repeated for its hello
+    next = fleet.a.await<wire::Task>("task");
+  }
+  CHECK(next.kind == wire::TaskKind::init);
   CHECK(fleet.coordinator.stop() == 0);
 }

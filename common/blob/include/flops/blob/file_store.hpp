@@ -78,6 +78,8 @@ class FileStore {
   [[nodiscard]] Result<Digest> put(const std::function<Result<>(const Writer&)>& produce);
 
   [[nodiscard]] Result<> read_chunk(const Digest& digest, std::uint32_t n, std::vector<std::byte>& into) const;
+  // Reads the whole blob: corrupt when its bytes are not what its name says any more. On any thread.
+  [[nodiscard]] Result<> check(const Digest& digest) const;
   [[nodiscard]] Result<> remove(const Digest& digest);  // no error when it is not there
   [[nodiscard]] std::vector<Digest> list() const;
 
