@@ -70,7 +70,8 @@ class Fleet {
   [[nodiscard]] static std::string device_name(int device) { return fmt::format("device-{}", device); }
 
   Plan plan;
-  std::set<int> gone;  // for ever: nothing is expected of these any more
+  std::set<int> gone;     // for ever: nothing is expected of these any more
+  std::set<int> damaged;  // their databases: set aside, and only theirs
 
  private:
   [[nodiscard]] Result<> write_configuration(int device) const;

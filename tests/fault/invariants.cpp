@@ -112,10 +112,14 @@ void check_agent(Stage& stage, const Fleet& fleet, int device, const std::set<st
     return;
   }
   const std::string name = Fleet::device_name(device);
+  std::string set_aside;
   for (const auto& entry : fs::directory_iterator(fleet.state_of(device))) {
     if (entry.path().filename().string().contains(".damaged-")) {
-      stage.problem(fmt::format("{}: a database was set aside: {}", name, entry.path().filename().string()));
+      set_aside = entry.path().filename().string();
     }
+  }
+  if (set_aside.empty() == fleet.damaged.contains(device)) {
+    stage.problem(fmt::format("{}: a database was set aside: {}", name, set_aside.empty() ? "none" : set_aside));
   }
   if (fleet.gone.contains(device)) {
     return;

@@ -85,7 +85,7 @@ Result<> Replayer::connect(Fleet& fleet, const std::string& folder) {
   handlers.connected = [this, &subscribed](bool) {
     connected_ = true;
     const std::string devices = fmt::format("flops/v1/{}/devices/+/", fleet_name);
-    client_->subscribe({devices + "cmd/#", devices + "up/#", devices + "blob/#"},
+    client_->subscribe({devices + "cmd/#", devices + "up/#", devices + "blob/#", devices + "state"},
                        [&subscribed](const Result<>& outcome) { subscribed = outcome.has_value(); });
   };
   handlers.message = [this](mqtt::Message message) { hear(std::move(message)); };

@@ -114,8 +114,9 @@ Result<> play_absent(Stage& stage, Fleet& fleet) {
     return stopped;
   }
   std::vector<mqtt::Message> own;
-  std::ranges::copy_if((*stranger)->heard(), std::back_inserter(own),
-                       [](const mqtt::Message& message) { return message.topic.contains("/device-2/up/"); });
+  std::ranges::copy_if((*stranger)->heard(), std::back_inserter(own), [](const mqtt::Message& message) {
+    return message.topic.contains("/device-2/up/") || message.topic.ends_with("/device-2/state");
+  });
   for (int time = 0; time < 2; ++time) {
     if (auto said = (*stranger)->say(own); !said) {
       return said;

@@ -34,6 +34,7 @@ void add_random_rows(std::vector<Scenario>& table);
 void add_broker_rows(std::vector<Scenario>& table);
 void add_network_rows(std::vector<Scenario>& table);
 void add_disk_rows(std::vector<Scenario>& table);
+void add_storage_rows(std::vector<Scenario>& table);
 void add_offline_rows(std::vector<Scenario>& table);
 void add_clock_rows(std::vector<Scenario>& table);
 void add_message_rows(std::vector<Scenario>& table);

@@ -34,6 +34,7 @@ std::vector<Scenario> all_scenarios() {
   add_network_rows(table);
   add_offline_rows(table);
   add_disk_rows(table);
+  add_storage_rows(table);
   std::vector<Scenario> references;
   for (const Scenario& row : table) {
     const bool known = std::ranges::any_of(

@@ -84,10 +84,14 @@ Result<> Agent::start() {
   will.lost = true;
   will.activity = "idle";
   will.task.clear();
+  const auto attempt = [this, will]() mutable {
+    will.sequence = state_sequence_.next_connection();
+    link_->set_will(wire::encode(will));
+  };
   auto link = Link::create(
       loop_.get_executor(), config_, identity_, wire::encode(will), newest_time_seen(),
       {[this] { on_link_up(); }, [this] { on_link_down(); }, [this](const Error& error) { on_link_failed(error); },
-       [this](mqtt::Message message) { on_message(std::move(message)); }});
+       [this](mqtt::Message message) { on_message(std::move(message)); }, attempt});
   if (!link) {
     return fail(link.error());
   }
@@ -147,6 +151,7 @@ void Agent::stop() {
   goodbye.online = false;
   goodbye.activity = "idle";
   goodbye.task.clear();
+  goodbye.sequence = state_sequence_.next_state();
   parts_to_stop_ = 2;
   link_->stop(wire::encode(goodbye), [this] { stopped_part(); });
   trainer_.stop([this] { stopped_part(); });
@@ -242,6 +247,8 @@ void Agent::publish_state_if_changed() {
   if (published_ == state) {
     return;
   }
+  published_ = state;
+  state.sequence = state_sequence_.next_state();
   mqtt::PublishOptions options;
   options.retain = true;
   link_->publish(link_->topics().device_state(identity_.device), wire::encode(state), options,
@@ -251,7 +258,6 @@ void Agent::publish_state_if_changed() {
                      log::warn("agent", "publishing the device's state: {}", outcome.error().what);
                    }
                  });
-  published_ = std::move(state);
 }
 
 // Several transitions in a row are one message.

@@ -29,6 +29,7 @@
 #include "link.hpp"
 #include "model_work.hpp"
 #include "postponed.hpp"
+#include "state_sequence.hpp"
 #include "uploader.hpp"
 #include "worker.hpp"
 
@@ -189,7 +190,8 @@ class Agent {
 
   std::vector<EntryPtr> entries_;  // in order of arrival
   std::map<std::string, std::uint64_t> bad_messages_;
-  std::optional<wire::DeviceState> published_;
+  std::optional<wire::DeviceState> published_;  // without its sequence
+  StateSequence state_sequence_;
   std::optional<wire::CoordinatorStatus> coordinator_;
   std::int64_t remembered_window_ = 0;  // seconds, as stored
   bool state_pending_ = false;

@@ -46,6 +46,8 @@ class Link {
   // The coordinator's status arrived over this link. `window`: over which devices spread their coming back;
   // 0: it did not say (the will of one that died does not), the last one holds.
   void status_heard(std::chrono::seconds window);
+  // What the will says from the next attempt on: to be called from Handlers::attempt.
+  void set_will(std::string payload) { client_->set_will(std::move(payload)); }
   // The coordinator has seen another machine with this device's certificate: when it takes this link over, we stay
   // away.
   void identity_shared();

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 #include <fcntl.h>
@@ -262,6 +263,16 @@ Result<> FileStore::read_chunk(const Digest& digest, std::uint32_t n, std::vecto
   return read_at(fd.get(), std::uint64_t{n} * chunk_size, into);
 }
 
+Result<> FileStore::check(const Digest& digest) const {
+  const fs::path file = path_of(digest);
+  const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) {
+    return fail(errno_error(errno, fmt::format("opening {}", file.string())));
+  }
+  auto size = file_size(fd.get());
+  return size ? verify(fd.get(), digest, *size) : Result<>(fail(std::move(size.error())));
+}
+
 Result<> FileStore::remove(const Digest& digest) {
   std::error_code error;
   fs::remove(path_of(digest), error);
@@ -271,17 +282,25 @@ Result<> FileStore::remove(const Digest& digest) {
   return {};
 }
 
-std::vector<Digest> FileStore::list() const {
-  std::vector<Digest> digests;
+std::vector<FileStore::Stored> FileStore::stored(const fs::path& root) {
+  std::vector<Stored> found;
   std::error_code error;
-  for (fs::recursive_directory_iterator at(root_ / "objects", error), end; !error && at != end; at.increment(error)) {
-    if (!at->is_regular_file(error)) {
+  for (fs::recursive_directory_iterator at(root / "objects", error), end; !error && at != end; at.increment(error)) {
+    std::error_code none;
+    if (!at->is_regular_file(none)) {
       continue;
     }
-    if (auto digest = Digest::from_hex(at->path().filename().string()); digest) {
-      digests.push_back(*digest);
+    const std::uint64_t size = at->file_size(none);
+    if (auto digest = Digest::from_hex(at->path().filename().string()); digest && !none) {
+      found.push_back({*digest, size, at->path()});
     }
   }
+  return found;
+}
+
+std::vector<Digest> FileStore::list() const {
+  std::vector<Digest> digests;
+  std::ranges::transform(stored(root_), std::back_inserter(digests), &Stored::digest);
   std::ranges::sort(digests);
   return digests;
 }

@@ -1,7 +1,9 @@
 #include "flops/mqtt/client.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -51,6 +53,7 @@ class PahoClient final : public Client {
   }
 
   void connect() override;
+  void set_will(std::string payload) override { new_will_ = std::move(payload); }
   [[nodiscard]] bool connected() const override { return state_ == State::connected; }
   void disconnect(std::chrono::milliseconds timeout, std::function<void()> done) override;
   void publish(std::string topic, std::string payload, PublishOptions options, Done done) override;
@@ -100,6 +103,7 @@ class PahoClient final : public Client {
   const Handlers handlers_;
   State state_ = State::idle;
   Attempt attempt_ = 0;
+  std::optional<std::string> new_will_;
   Operation last_operation_ = 0;
   std::unordered_map<Operation, Pending> pending_;
   std::size_t publications_ = 0;
@@ -130,7 +134,7 @@ void PahoClient::connect() {
   }
   state_ = State::connecting;
   ++attempt_;
-  worker_->add(ConnectCommand{attempt_});
+  worker_->add(ConnectCommand{attempt_, std::exchange(new_will_, std::nullopt)});
   start_timer(options_.connect_timeout, [this] {
     worker_->add(AbandonCommand{});
     attempt_failed({ErrorKind::transient, fmt::format("no connection to {}:{} within {} ms", options_.host,

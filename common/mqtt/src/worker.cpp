@@ -90,6 +90,9 @@ bool Worker::stopping() {
 }
 
 void Worker::execute(ConnectCommand& command) {
+  if (command.will && options_.will) {
+    options_.will->payload = *std::move(command.will);
+  }
   SessionHooks hooks;
   // Passing through the mutex makes sure that next() does not miss the change between looking and waiting.
   hooks.changed = [this] {

@@ -21,6 +21,7 @@ namespace flops::mqtt {
 
 struct ConnectCommand {
   Attempt attempt;
+  std::optional<std::string> will;  // payload, when it is another than before
 };
 struct PublishCommand {
   Operation operation;
@@ -72,7 +73,7 @@ class Worker {
   [[nodiscard]] bool stopping();
   [[nodiscard]] bool connected() const { return session_ && session_->connected(); }
 
-  const Options options_;
+  Options options_;  // changed only in front of an attempt
   const std::shared_ptr<Mailbox> mailbox_;
   std::mutex mutex_;
   std::condition_variable changed_;

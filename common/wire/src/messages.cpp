@@ -179,6 +179,7 @@ void fields(V& v, DeviceState& m) {
   v.integer("written_bytes", m.written_bytes, 0, any);
   v.integer("written_last_task", m.written_last_task, 0, any);
   conditions(v, m.health);
+  v.optional_integer("sequence", m.sequence, 0, any);
 }
 
 template <class V>

@@ -20,6 +20,7 @@
 #include "flops/crypto/digest.hpp"
 #include "flops/transfer/reconnect_window.hpp"
 #include "inbox.hpp"
+#include "leftovers.hpp"
 #include "run_controller.hpp"
 #include "state_lock.hpp"
 
@@ -41,18 +42,19 @@ std::string user_name() {
 class Running final : public Coordinator {
  public:
   Running(boost::asio::any_io_executor loop, Config config, const FleetId& fleet, Fd lock, registry::Registry registry,
-          blob::FileStore updates, blob::FileStore downloads, Credentials credentials)
+          blob::FileStore updates, Downloads downloads, Credentials credentials)
       : loop_(loop),
         config_(std::move(config)),
         lock_(std::move(lock)),
         registry_(std::move(registry)),
         updates_(std::move(updates)),
-        downloads_(std::move(downloads)),
+        downloads_(std::move(downloads.blobs)),
+        leftovers_(std::move(downloads.leftovers)),
         credentials_(std::move(credentials)),
         models_(config_.state_folder / "models"),
         fleet_(registry_),
         link_(loop, wire::Topics(fleet)),
-        publisher_(link_, downloads_),
+        publisher_(link_, downloads_, leftovers_),
         worker_(loop),
         health_(clock_, [this] { publish_status(!stopping_); }),
         runs_({config_, clock_, registry_, fleet_, link_, updates_, downloads_, models_, publisher_, worker_, health_},
@@ -86,6 +88,7 @@ class Running final : public Coordinator {
   registry::Registry registry_;
   blob::FileStore updates_;    // of the open round
   blob::FileStore downloads_;  // models, encoded for devices
+  Leftovers leftovers_;        // of these
   Credentials credentials_;
   aggregation::ModelFolder models_;
   Fleet fleet_;
@@ -381,7 +384,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(boost::asio::any_io_exec
   if (!updates) {
     return fail(updates.error());
   }
-  auto downloads = blob::FileStore::open(config.state_folder / "downloads", blob::Keep::until_restart);
+  auto downloads = open_downloads(config.state_folder / "downloads");
   if (!downloads) {
     return fail(downloads.error());
   }

@@ -17,7 +17,7 @@ struct Device {
   wire::DeviceState state;  // as last heard; online = false before
   std::set<Digest> models;  // versions it holds whole
   SteadyTime hello_due{};   // when to ask for a missing hello
-  SessionHistory sessions;  // of online states
+  SessionHistory sessions;
 };
 
 class Fleet {

@@ -30,7 +30,12 @@ void Inbox::on_message(const mqtt::Message& message) {
 void Inbox::on_state(Device& device, const std::string& payload) {
   decoded<wire::DeviceState>(device, "state", payload, [&](wire::DeviceState state) {
     const bool online = state.online;
-    if (online && device.sessions.came_back(state.session)) {
+    const SessionHistory::Verdict verdict = device.sessions.judge(state);
+    if (verdict == SessionHistory::Verdict::old) {
+      log::debug("fleet", "an old state of {} is passed over", device.row.id);
+      return;
+    }
+    if (verdict == SessionHistory::Verdict::came_back) {
       runs_.refuse(device.row.id, "state", wire::identity_shared,
                    "another machine connects with this device's certificate");
     }
@@ -74,8 +79,11 @@ void Inbox::on_up(Device& device, const std::string& kind, const std::string& pa
     decoded<wire::ResultMessage>(device, about, payload,
                                  [&](const wire::ResultMessage& result) { runs_.on_result(id, result); });
   } else if (kind == "progress") {
-    decoded<wire::Progress>(device, about, payload,
-                            [&](const wire::Progress& progress) { device.state.activity = progress.phase; });
+    decoded<wire::Progress>(device, about, payload, [&](const wire::Progress& progress) {
+      if (device.state.task == progress.ref.task.str()) {  // else of a task that is over
+        device.state.activity = progress.phase;
+      }
+    });
   } else if (kind == "log") {
     decoded<wire::LogLine>(device, about, payload,
                            [&](const wire::LogLine& line) { log::warn("device", "{}: {}", id, line.text); });

@@ -49,6 +49,7 @@ Result<> RunController::activate_next() {
   }
   if (!next) {
     next_due_ = false;
+    parts_.publisher.clear_leftovers();
     return {};
   }
   auto row = parts_.registry.run(*next);
@@ -230,23 +231,29 @@ void RunController::perform(const rounds::OpenRound& action) {
     algorithms::Contribution work;
     std::uint64_t weight;
     DeviceId device;
+    Digest blob;
   };
   std::vector<Summand> summands;
   for (const registry::ContributionRow& row : *stored) {
     summands.push_back({{parts_.updates.path_of(row.blob), row.bytes, row.base},
                         {row.weight},
                         weight_of(row.weight, row.base_round),
-                        row.device});
+                        row.device,
+                        row.blob});
   }
   // After a restart the accepted updates are summed again from disk; devices need not send them again.
   parts_.worker.submit(
-      [models = parts_.models, base = run.state.model, sum = run.sum, summands = std::move(summands)]() -> Result<> {
+      [models = parts_.models, &updates = parts_.updates, base = run.state.model, sum = run.sum,
+       summands = std::move(summands)]() -> Result<> {
         auto opened = aggregation::RoundSum::open(models, base);
         if (!opened) {
           return fail(opened.error());
         }
         for (const Summand& one : summands) {
-          if (auto added = (*opened)->add(one.update, one.work, one.weight); !added) {
+          // A bit that the disk has changed would be summed as well as any other.
+          auto added = updates.check(one.blob);
+          added = added ? (*opened)->add(one.update, one.work, one.weight) : added;
+          if (!added) {
             return fail(added.error(), fmt::format("summing the stored update of {}", one.device));
           }
         }

@@ -43,7 +43,8 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
     const Digest base = complete_model ? Digest() : delta_base(device, participant.base);
     const auto& blobs = run.versions[participant.base].encoded;
     const auto encoded = blobs.find(base);
-    if (encoded == blobs.end()) {
+    // An older blob with the same bytes may have been taken away just when this one was made.
+    if (encoded == blobs.end() || !parts_.downloads.has(encoded->second.blob)) {
       encode(participant.base, base);  // sends the task when it is there
       return;
     }
@@ -136,6 +137,7 @@ void RunController::drop_blobs(const std::set<Digest>& versions_kept) {
     }
     return true;
   });
+  parts_.publisher.clear_leftovers();
 }
 
 void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {

@@ -123,6 +123,33 @@ TEST_CASE("agent: when the coordinator comes back, everything open is said again
   CHECK(fleet.next<wire::ResultMessage>("result") == offered);
 }
 
+TEST_CASE("agent: its states count up, over connections too, and the will is the newest of its connection") {
+  Fleet fleet;
+  fleet.start_agent();
+  (void)fleet.next<wire::Hello>("hello");
+  std::string session;
+  std::int64_t newest = 0;
+  const auto wait_for_newer = [&](bool online, const char* what) {
+    fleet.wait_for_state(
+        [&](const wire::DeviceState& state) {
+          if (state.online != online || state.sequence <= newest || (!session.empty() && state.session != session)) {
+            return false;
+          }
+          session = state.session;
+          newest = state.sequence;
+          return true;
+        },
+        what);
+  };
+  wait_for_newer(true, "the first state");
+  fleet.broker().stop();
+  fleet.broker().start();
+  fleet.connect_coordinator();
+  wait_for_newer(true, "a state of the next connection");
+  REQUIRE(fleet.stop_agent(SIGKILL).signalled);
+  wait_for_newer(false, "the will");
+}
+
 TEST_CASE("agent: a damaged database is set aside and the device serves on") {
   Fleet fleet;
   {

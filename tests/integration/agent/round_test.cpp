@@ -2,6 +2,7 @@
 
 #include "fake_model.hpp"
 #include "fleet.hpp"
+#include "flops/agent_storage/storage.hpp"
 #include "flops/core/version.hpp"
 #include "flops/crypto/digest.hpp"
 
@@ -32,6 +33,28 @@ std::vector<float> collect(Fleet& fleet, const wire::ResultMessage& result, cons
 }
 
 }  // namespace
+
+TEST_CASE("agent: an evaluation is recorded once, although the trainer says it at once and when the job ends") {
+  Fleet fleet;
+  fleet.start_agent();
+  (void)fleet.next<wire::Hello>("hello");
+  const EncodedModel base = encode_model(fake_initial(7));
+  fleet.publish_blob(base);
+  wire::Task task = fleet.task("t1", 1);
+  task.base = model_digest_of(fake_initial(7));
+  task.base_blob = base.ref;
+  task.evaluate = true;
+  fleet.command("task", task);
+  CHECK(fleet.next<wire::Metrics>("metrics").model == task.base);
+  CHECK(fleet.next<wire::ResultMessage>("result").ok);
+  CHECK(fleet.stop_agent(SIGTERM).code == 0);
+  auto storage = agent::Storage::open(fleet.folder() / "state", agent::Damaged::refuse, 0);
+  REQUIRE(storage.has_value());
+  const auto recorded = storage->evaluations(10);
+  REQUIRE(recorded.has_value());
+  REQUIRE(recorded->size() == 1);
+  CHECK(recorded->front().metrics.ref == task.ref);
+}
 
 TEST_CASE("agent: from hello over initial parameters and two rounds to an evaluation and a clean end") {
   Fleet fleet;

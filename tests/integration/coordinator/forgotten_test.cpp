@@ -1,10 +1,7 @@
 // What one side has forgotten: a device its base model, a coordinator after a power cut what it asked for.
 #include <doctest/doctest.h>
 
-#include <sqlite3.h>
-
-#include "device.hpp"
-#include "flops/tensor/safetensors.hpp"
+#include "pair.hpp"
 
 using namespace flops;
 using namespace flops::test;
@@ -12,60 +9,6 @@ using namespace flops::test;
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* two_rounds =
-    R"({"model":"m","data":"digits","rounds":2,"min_fit":2,"min_available":2,"evaluate":false})";
-
-// Two devices and a run whose initial model is made.
-struct Pair {
-  Pair() : coordinator(loop), a(coordinator, "a"), b(coordinator, "b") {
-    const std::string token = coordinator.token(2);
-    a.join(token);
-    b.join(token);
-    coordinator.json("POST", "/v1/runs", two_rounds);
-    const auto task = a.await<wire::Task>("task");
-    const std::string blob = encoded(initial);
-    REQUIRE(a.upload(a.result_for(task, blob), blob).status == wire::ReceiptStatus::accepted);
-  }
-
-  // The device's task of this round; others of it may have been repeated.
-  static wire::Task task_of(Device& device, std::int64_t round) {
-    while (true) {
-      const auto task = device.await<wire::Task>("task");
-      if (task.ref.round == round && task.kind == wire::TaskKind::train) {
-        return task;
-      }
-    }
-  }
-
-  struct Work {
-    wire::ResultMessage offer;
-    std::string blob;
-  };
-  [[nodiscard]] Work work(const Device& device, const wire::Task& task, unsigned seed) const {
-    const auto base = tensor::open_safetensors(coordinator.state() / "models" / (task.base.hex() + ".safetensors"));
-    REQUIRE_MESSAGE(base.has_value(), base.error().what);
-    std::vector<float> from(parameters);
-    REQUIRE(base->values()(0, from).has_value());
-    std::string blob = encoded(values(0.05F, seed), from);
-    return {device.result_for(task, blob), std::move(blob)};
-  }
-  static wire::ReceiptStatus deliver(Device& device, const Work& work) {
-    return device.upload(work.offer, work.blob).status;
-  }
-
-  boost::asio::io_context loop;
-  CoordinatorProcess coordinator;
-  Device a, b;
-  std::vector<float> initial = values(0.1F, 1);
-};
-
-void change_records(const fs::path& state, const std::string& sql) {
-  sqlite3* db = nullptr;
-  REQUIRE(sqlite3_open((state / "coordinator.db").c_str(), &db) == SQLITE_OK);
-  CHECK(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
-  CHECK(sqlite3_close(db) == SQLITE_OK);
-}
 
 void copy_records(const fs::path& from, const fs::path& to) {
   fs::create_directories(to);

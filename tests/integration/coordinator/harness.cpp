@@ -12,7 +12,9 @@ namespace flops::test {
 
 using namespace std::chrono_literals;
 
-CoordinatorProcess::CoordinatorProcess(boost::asio::io_context& loop) : loop_(loop) {
+CoordinatorProcess::CoordinatorProcess(boost::asio::io_context& loop,
+                                       std::vector<std::pair<std::string, std::string>> environment)
+    : loop_(loop), environment_(std::move(environment)) {
   const std::string config =
       "fleet = \"test\"\n[state]\nfolder = \"state\"\n[api]\nport = 0\n[broker]\nport = 0\n"
       "[limits]\nmax_weight = 1000\n";
@@ -25,6 +27,7 @@ void CoordinatorProcess::start() {
   process::Command command;
   command.program = std::filesystem::path(std::getenv("FLOPS_BIN")) / "flops-coordinator";
   command.arguments = {"--config", (folder_ / "coordinator.toml").string()};
+  command.environment = environment_;
   command.log_file = folder_ / "log";
   std::error_code ignored;
   std::filesystem::remove(state() / "endpoints.json", ignored);

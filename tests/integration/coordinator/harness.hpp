@@ -4,6 +4,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/json.hpp>
@@ -16,7 +18,9 @@ namespace flops::test {
 
 class CoordinatorProcess {
  public:
-  explicit CoordinatorProcess(boost::asio::io_context& loop);  // started and ready
+  // Started and ready. `environment`: added to ours.
+  explicit CoordinatorProcess(boost::asio::io_context& loop,
+                              std::vector<std::pair<std::string, std::string>> environment = {});
 
   void start();
   void kill();               // SIGKILL; the broker dies with it
@@ -35,6 +39,7 @@ class CoordinatorProcess {
 
  private:
   boost::asio::io_context& loop_;
+  const std::vector<std::pair<std::string, std::string>> environment_;
   TemporaryFolder folder_;
   std::unique_ptr<process::Child> child_;
   std::optional<process::Exit> exit_;

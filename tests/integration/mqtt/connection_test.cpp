@@ -157,6 +157,32 @@ TEST_CASE("mqtt: the will is published when a client ends without a farewell, an
   }
 }
 
+TEST_CASE("mqtt: a new will holds from the next attempt on") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Party coordinator(loop, broker, "coordinator");
+  coordinator.connect();
+  REQUIRE(coordinator.subscribe({root + "devices/+/state"}));
+  Options options = options_for(broker, broker.identity("dev1"), "dev1");
+  options.will = Will{device_topic("dev1", "state"), "first", true};
+  Party device(loop, options);
+  device.client().set_will("second");
+  device.connect();
+  device.client().set_will("third");
+  SUBCASE("of the first connection") {
+    device.destroy();
+    REQUIRE(coordinator.await_messages(1));
+    CHECK(coordinator.messages[0].payload == "second");
+  }
+  SUBCASE("of the next one") {
+    device.disconnect();
+    device.connect();
+    device.destroy();
+    REQUIRE(coordinator.await_messages(1));
+    CHECK(coordinator.messages[0].payload == "third");
+  }
+}
+
 TEST_CASE("mqtt: the will is published when the process is killed") {
   test::Broker broker;
   const Options watcher = options_for(broker, broker.identity("coordinator"), "coordinator");

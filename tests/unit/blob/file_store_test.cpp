@@ -192,6 +192,25 @@ TEST_CASE("blob: what is kept until a restart is gone after it") {
   }
 }
 
+TEST_CASE("blob: a check finds bytes that have changed, and a file that is gone or cut") {
+  const test::TemporaryFolder folder;
+  auto store = open_store(folder);
+  const Bytes bytes = pattern(chunk_size + 5);
+  const auto put = store.put([&](const FileStore::Writer& write) { return write(bytes); });
+  REQUIRE(put);
+  CHECK(store.check(*put).has_value());
+  {
+    std::fstream file(store.path_of(*put), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(chunk_size);
+    file.put(static_cast<char>(bytes[chunk_size]) ^ 1);
+  }
+  CHECK(store.check(*put).error().kind == ErrorKind::corrupt);
+  std::filesystem::resize_file(store.path_of(*put), chunk_size);
+  CHECK(store.check(*put).error().kind == ErrorKind::corrupt);
+  REQUIRE(store.remove(*put));
+  CHECK(store.check(*put).error().kind == ErrorKind::permanent);
+}
+
 TEST_CASE("blob: discarding removes the staged file") {
   const test::TemporaryFolder folder;
   auto store = open_store(folder);

@@ -79,6 +79,7 @@ TEST_CASE("wire: every message survives the way through JSON") {
       80,   7,     3,   {}};
   round_trip(state);
   state.health = {{"storage", "database or disk is full"}, {"clock", "1970"}};
+  state.sequence = (std::int64_t{3} << 28U) + 7;
   round_trip(state);
   round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, {{"storage", "read-only"}}, 40});
   round_trip(RunStatus{reference().run, "running", 1, 2, 5, 4, 0.5, 0.75, 100, 200});
@@ -117,6 +118,20 @@ TEST_CASE("wire: training may have steps and a proximal term, and has none when 
   for (const char* wrong : {R"(,"steps":-1,"proximal":0)", R"(,"steps":1000001,"proximal":0)", R"(,"steps":0.5)",
                             R"(,"proximal":-0.1)", R"(,"proximal":"much")", R"(,"proximal":1e7)"}) {
     CHECK_FALSE(decode<Task>(replace(good, fields, wrong)).has_value());
+
+TEST_CASE("wire: a state's sequence may be missing, but not be wrong") {
+  DeviceState state;
+  state.sequence = 9;
+  const std::string good = encode(state);
+  const std::string field = "\"sequence\":9";
+  REQUIRE(good.find(field) != std::string::npos);
+  const auto older = decode<DeviceState>(replace(good, "," + field, ""));
+  REQUIRE(older.has_value());
+  CHECK(older->sequence == 0);
+  for (const char* wrong : {"-1", "1.5", "\"9\"", "99999999999999999999"}) {
+    const auto refused = decode<DeviceState>(replace(good, field, std::string("\"sequence\":") + wrong));
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().what.starts_with("field: 'sequence'"));
   }
 }
 

@@ -51,6 +51,14 @@ class FileStore {
   // Creates the folders, and empties staging/, with Keep::until_restart the whole store.
   [[nodiscard]] static Result<FileStore> open(std::filesystem::path root, Keep keep = Keep::durable);
 
+  struct Stored {
+    Digest digest;
+    std::uint64_t size;
+    std::filesystem::path file;
+  };
+  // What lies in the store at `root`; for before it is opened.
+  [[nodiscard]] static std::vector<Stored> stored(const std::filesystem::path& root);
+
   [[nodiscard]] bool has(const Digest& digest) const;
   [[nodiscard]] std::filesystem::path path_of(const Digest& digest) const;
   [[nodiscard]] Result<std::uint64_t> size_of(const Digest& digest) const;
@@ -70,6 +78,8 @@ class FileStore {
   [[nodiscard]] Result<Digest> put(const std::function<Result<>(const Writer&)>& produce);
 
   [[nodiscard]] Result<> read_chunk(const Digest& digest, std::uint32_t n, std::vector<std::byte>& into) const;
+  // Reads the whole blob: corrupt when its bytes are not what its name says any more. On any thread.
+  [[nodiscard]] Result<> check(const Digest& digest) const;
   [[nodiscard]] Result<> remove(const Digest& digest);  // no error when it is not there
   [[nodiscard]] std::vector<Digest> list() const;
 

@@ -96,6 +96,8 @@ class Client {
 
   // Ignored while an attempt is under way or the connection is up.
   virtual void connect() = 0;
+  // What the will says from the next attempt on; ignored without Options::will.
+  virtual void set_will(std::string payload) = 0;
   [[nodiscard]] virtual bool connected() const = 0;
   // A proper DISCONNECT (no will), after what is in flight has been acknowledged or half the timeout has passed.
   // `done` is called in any case, within the timeout; what is unacknowledged then fails as cancelled.

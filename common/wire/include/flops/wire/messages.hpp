@@ -232,6 +232,8 @@ struct DeviceState {
   std::int64_t written_bytes = 0;
   std::int64_t written_last_task = 0;
   std::vector<Condition> health = {};
+  // Counts up within the session, so that a late or repeated state is known as such; 0: not said.
+  std::int64_t sequence = 0;
 
   bool operator==(const DeviceState&) const = default;
 };
