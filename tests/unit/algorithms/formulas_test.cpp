@@ -49,7 +49,7 @@ struct Row {
 
 std::vector<Row> rows() {
   const double tau = 0.01;
-  const auto adaptive = [tau](double beta1, std::function<double(double, double)> next_v) -> Rule {
+  const auto adaptive = [tau](double beta1, const std::function<double(double, double)>& next_v) -> Rule {
     return [=](double x, double& m, double& v, double d) {
       m = beta1 * m + (1 - beta1) * d;
       v = next_v(v, d * d);
@@ -224,6 +224,7 @@ TEST_CASE("scaffold: control variates travel beside the model and stay the mean 
   constexpr int local_steps = 4;
   // Device i pulls to its own optimum: g_i(y) = y - optimum_i.
   std::vector<Values> optima;
+  optima.reserve(population);
   std::vector<Exact> own(population, Exact(half, 0.0));
   for (std::size_t i = 0; i < population; ++i) {
     optima.push_back(random_values(40 + i, half, 0.5F));

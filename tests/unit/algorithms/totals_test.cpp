@@ -6,6 +6,7 @@ using namespace flops::algorithms;
 TEST_CASE("totals: parts merged are the whole, in every order") {
   std::mt19937_64 random(5);
   std::vector<Contribution> all;
+  all.reserve(50);
   for (int i = 0; i < 50; ++i) {
     all.push_back({1 + random() % 10'000, random() % 500});
   }
@@ -22,8 +23,8 @@ TEST_CASE("totals: parts merged are the whole, in every order") {
 }
 
 TEST_CASE("totals: samples a step are rounded to the nearest 1/4096 and are never nothing") {
-  CHECK(samples_per_step({3, 4096 * 2}) == 2);  // 1.5
-  CHECK(samples_per_step({1, 4096 * 3}) == 1);  // a third
+  CHECK(samples_per_step({3, 2 * rate_unit}) == 2);  // 1.5
+  CHECK(samples_per_step({1, 3 * rate_unit}) == 1);  // a third
   CHECK(samples_per_step({10, 4}) == 10'240);
   CHECK(samples_per_step({1, ~0ULL}) == 1);
   CHECK(samples_per_step({0, 5}) == 0);
