@@ -55,6 +55,7 @@ class Simulation::Engine {
   void perform(const rounds::CloseRound& action);
   void perform(const rounds::EvaluationClosed&) {}
   void perform(const rounds::RunOver&) { over_ = true; }
+  void perform(const rounds::HandUp&) {}
   void failed(const Error& error, std::string_view doing);
 
   // Learners (engine_learners.cpp).

@@ -208,7 +208,8 @@ void Simulation::Engine::sum_up(const TaskId& task) {
   const DeviceId device = open.task.device;
   const std::int64_t late_by = state_.round - open.task.round;
   const std::uint64_t weight = aggregation::weight_in_sum(open.result.samples, late_by, state_.spec.max_staleness > 0);
-  auto added = sum_->add({open.update, open.result.update_bytes, open.base}, weight);
+  auto added =
+      sum_->add({open.update, open.result.update_bytes, open.base}, {open.result.samples, open.result.steps}, weight);
   if (!added) {
     const bool refused = added.error().kind == ErrorKind::permanent || added.error().kind == ErrorKind::corrupt;
     end(task);

@@ -114,6 +114,7 @@ class RunController {
   void perform(const rounds::CloseRound& action);
   void perform(const rounds::EvaluationClosed& action);
   void perform(const rounds::RunOver& action);
+  void perform(const rounds::HandUp&) {}  // of clusters only
   void round_closed(std::int64_t round, const std::vector<rounds::Action>& actions);
 
   // Tasks and the blobs they need (tasks.cpp).

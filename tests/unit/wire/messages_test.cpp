@@ -118,6 +118,8 @@ TEST_CASE("wire: training may have steps and a proximal term, and has none when 
   for (const char* wrong : {R"(,"steps":-1,"proximal":0)", R"(,"steps":1000001,"proximal":0)", R"(,"steps":0.5)",
                             R"(,"proximal":-0.1)", R"(,"proximal":"much")", R"(,"proximal":1e7)"}) {
     CHECK_FALSE(decode<Task>(replace(good, fields, wrong)).has_value());
+  }
+}
 
 TEST_CASE("wire: a state's sequence may be missing, but not be wrong") {
   DeviceState state;

@@ -19,7 +19,7 @@ struct Config {
   DeviceId device;
   std::string log_level = "info";
   std::filesystem::path state_folder = "/var/lib/flops-agent";
-  std::int64_t model_quota_mb = 1024;  // on the disk, of models that are kept for the next rounds
+  std::int64_t model_quota_mb = 1024;   // on the disk, of models that are kept for the next rounds
   std::int64_t outbox_quota_mb = 1024;  // of updates that wait for their receipts; beyond it no new training is taken
 
   std::filesystem::path trainer_program;  // default: flops-trainer beside the agent's own program
