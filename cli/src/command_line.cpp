@@ -88,8 +88,6 @@ void add_training_options(CLI::App& start, RunOptions& run) {
   start.add_option("--lr", run.learning_rate, "Learning rate")->check(CLI::PositiveNumber);
   start.add_option("--momentum", run.momentum, "Momentum of SGD")->check(CLI::Range(0.0, 1.0));
   start.add_option("--weight-decay", run.weight_decay, "L2 penalty")->check(CLI::NonNegativeNumber);
-  start.add_option("--proximal", run.proximal, "FedProx: how strongly devices are held to the round's model (0)")
-      ->check(CLI::NonNegativeNumber);
   start.add_option("--optimizer", run.optimizer, "Local optimiser")->check(CLI::IsMember({"sgd", "adam"}));
   start.add_option("--loss", run.loss, "Loss")->check(CLI::IsMember({"cross_entropy", "mse"}));
 }

@@ -42,7 +42,7 @@ struct RunOptions {
   std::string data;
   std::optional<std::int64_t> rounds, seed, min_fit, min_available, deadline, epochs, batch, max_staleness, buffer,
       steps;
-  std::optional<double> fraction, over_select, learning_rate, momentum, weight_decay, proximal;
+  std::optional<double> fraction, over_select, learning_rate, momentum, weight_decay;
   std::optional<std::string> mode, optimizer, loss;
   bool no_evaluate = false;
   bool watch = false;

@@ -27,7 +27,6 @@ json::value specification(const RunOptions& options) {
   put(training, "momentum", options.momentum);
   put(training, "weight_decay", options.weight_decay);
   put(training, "loss", options.loss);
-  put(training, "proximal", options.proximal);
   json::object spec{{"model", options.model}, {"data", options.data}};
   put(spec, "rounds", options.rounds);
   put(spec, "seed", options.seed);

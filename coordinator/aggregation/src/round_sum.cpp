@@ -32,7 +32,23 @@ Result<> decode_update(const StoredUpdate& update, std::uint64_t count, const te
   return tensor::decode(count, update.bytes, tensor::bytes_of_file(fd->get(), update.bytes), base, sink);
 }
 
-// The blocks of one decoded update on their way into a sum, and out of it when the update turns out to be bad.
+// The values of a model file, block by block.
+Result<> copy(const tensor::SafetensorsFile& file, const tensor::FloatSink& sink) {
+  const tensor::FloatSource source = file.values();
+  std::vector<float> block(tensor::block_elements);
+  for (std::uint64_t offset = 0; offset < file.layout.parameters(); offset += block.size()) {
+    const auto part = std::span(block).first(std::min<std::uint64_t>(block.size(), file.layout.parameters() - offset));
+    if (auto read = source(offset, part); !read) {
+      return read;
+    }
+    if (auto taken = sink(offset, part); !taken) {
+      return taken;
+    }
+  }
+  return {};
+}
+
+// The blocks of one contribution on their way into a sum, and out of it when the update turns out to be bad.
 class Decoded {
  public:
   Decoded(const tensor::SafetensorsFile& base, const tensor::SafetensorsFile* older, tensor::Accumulator& sum,
@@ -101,26 +117,63 @@ Result<std::unique_ptr<RoundSum>> RoundSum::open(const ModelFolder& models, cons
 }
 
 Result<> RoundSum::add(const StoredUpdate& update, const algorithms::Contribution& work, std::uint64_t weight) {
+  const std::uint64_t count = base_.layout.parameters();
+  return add_counted([&](const tensor::FloatSource& from,
+                         const tensor::FloatSink& sink) { return decode_update(update, count, from, sink); },
+                     update.base, work, weight);
+}
+
+Result<> RoundSum::add_model(const Digest& model, const Digest& base, const algorithms::Contribution& work,
+                             std::uint64_t weight) {
+  auto file = models_.open(model);
+  if (!file) {
+    return fail(file.error(), "opening a cluster's model");
+  }
+  if (file->layout != base_.layout) {
+    return fail(ErrorKind::bug, "a cluster's model has another layout");
+  }
+  return add_counted([&](const tensor::FloatSource&, const tensor::FloatSink& sink) { return copy(*file, sink); }, base,
+                     work, weight);
+}
+
+Result<> RoundSum::merge(const RoundSum& cluster) {
+  if (cluster.digest_ != digest_) {
+    return fail(ErrorKind::bug, "a cluster's sum is of the base {}, not {}", cluster.digest_.short_hex(),
+                digest_.short_hex());
+  }
+  algorithms::Totals totals = totals_;
+  if (auto counted = totals.merge(cluster.totals_); !counted) {
+    return counted;
+  }
+  auto merged = sum_.merge(cluster.sum_);
+  if (merged) {
+    totals_ = totals;
+  }
+  return merged;
+}
+
+Result<> RoundSum::add_counted(const Values& values, const Digest& base, const algorithms::Contribution& work,
+                               std::uint64_t weight) {
   algorithms::Totals totals = totals_;
   if (auto counted = totals.add(work); !counted) {
     return counted;
   }
-  auto added = add_weighted(update, weight);
+  auto added = add_weighted(values, base, weight);
   if (added) {
     totals_ = totals;
   }
   return added;
 }
 
-Result<> RoundSum::add_weighted(const StoredUpdate& update, std::uint64_t weight) {
+Result<> RoundSum::add_weighted(const Values& values, const Digest& base, std::uint64_t weight) {
   if (weight > tensor::max_total_weight || !sum_.fits(static_cast<std::uint32_t>(weight))) {
     return fail(ErrorKind::permanent, "the weight {} is 0, or the round's total would pass {}", weight,
                 tensor::max_total_weight);
   }
-  if (update.base.empty() || update.base == digest_) {
-    return add_from(nullptr, update, static_cast<std::uint32_t>(weight));
+  if (base.empty() || base == digest_) {
+    return add_from(nullptr, values, static_cast<std::uint32_t>(weight));
   }
-  auto older = models_.open(update.base);
+  auto older = models_.open(base);
   if (!older) {
     // The update may well be good.
     return fail(ErrorKind::transient, "opening the model that a late update was made from: {}", older.error().what);
@@ -128,18 +181,17 @@ Result<> RoundSum::add_weighted(const StoredUpdate& update, std::uint64_t weight
   if (older->layout != base_.layout) {
     return fail(ErrorKind::bug, "a late update was made from a model of another layout");
   }
-  return add_from(&*older, update, static_cast<std::uint32_t>(weight));
+  return add_from(&*older, values, static_cast<std::uint32_t>(weight));
 }
 
-Result<> RoundSum::add_from(const tensor::SafetensorsFile* older, const StoredUpdate& update, std::uint32_t weight) {
+Result<> RoundSum::add_from(const tensor::SafetensorsFile* older, const Values& values, std::uint32_t weight) {
   Decoded blocks(base_, older, sum_, weight);
   std::uint64_t added = 0;
-  const std::uint64_t count = base_.layout.parameters();
   const tensor::FloatSource from = older != nullptr ? older->values() : base_.values();
-  auto done = decode_update(update, count, from, [&](std::uint64_t offset, std::span<const float> values) -> Result<> {
-    auto result = blocks.add(offset, values);
+  auto done = values(from, [&](std::uint64_t offset, std::span<const float> block) -> Result<> {
+    auto result = blocks.add(offset, block);
     if (result) {
-      added = offset + values.size();
+      added = offset + block.size();
     }
     return result;
   });
@@ -149,9 +201,9 @@ Result<> RoundSum::add_from(const tensor::SafetensorsFile* older, const StoredUp
   }
   // Integer sums can be taken apart again: subtract exactly what went in.
   std::uint64_t left = added;
-  auto undone = decode_update(update, count, from, [&](std::uint64_t, std::span<const float> values) -> Result<> {
-    const std::size_t n = std::min<std::uint64_t>(values.size(), left);
-    if (auto result = blocks.subtract(added - left, values.first(n)); !result) {
+  auto undone = values(from, [&](std::uint64_t, std::span<const float> block) -> Result<> {
+    const std::size_t n = std::min<std::uint64_t>(block.size(), left);
+    if (auto result = blocks.subtract(added - left, block.first(n)); !result) {
       return result;
     }
     left -= n;

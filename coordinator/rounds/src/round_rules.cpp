@@ -91,7 +91,11 @@ void Transition::top_up() {
   std::ranges::copy_if(state_.available, std::inserter(fresh, fresh.end()),
                        [this](const DeviceId& device) { return !state_.participants.contains(device); });
   const std::size_t missing = asked > count_on ? asked - count_on : 0;
-  for (const DeviceId& device : select(fresh, missing, state_.spec.seed, state_.round)) {
+  const auto chosen = state_.spec.candidates > 0
+                          ? select_by_loss(fresh, state_.losses, static_cast<std::size_t>(state_.spec.candidates),
+                                           missing, state_.spec.seed, state_.round)
+                          : select(fresh, missing, state_.spec.seed, state_.round);
+  for (const DeviceId& device : chosen) {
     add_participant(device, TaskKind::train);
   }
 }

@@ -31,7 +31,6 @@ void read_training(const json::value* value, wire::TrainingSpec& training, SpecF
   fields.number("weight_decay", training.weight_decay, 0, from == SpecFrom::request ? max_rate : wire::max_rate);
   fields.choice("loss", training.loss, {"cross_entropy", "mse"});
   fields.integer("steps", training.steps, 0, 1'000'000);
-  fields.number("proximal", training.proximal, 0, max_rate);
   if (from == SpecFrom::request && training.optimizer == "adam" && training.momentum != 0) {
     fields.wrong("momentum", "only for sgd; adam has its own");
   }
@@ -72,6 +71,67 @@ json::value clusters_value(const Grouping& grouping) {
     out[cluster.str()] = std::move(names);
   }
   return out;
+}
+
+// A name, or an object with a name and constants.
+void read_algorithm(const json::value* value, algorithms::Spec& spec, std::string_view key,
+                    std::vector<std::string>& problems) {
+  if (value == nullptr) {
+    return;
+  }
+  if (const auto* name = value->if_string()) {
+    spec = algorithms::defaults(std::string_view(name->data(), name->size()));
+  } else if (value->is_object()) {
+    Fields fields(value->get_object(), problems, fmt::format("{}.", key));
+    fields.text("name", spec.name, 32, true);
+    spec = algorithms::defaults(spec.name);
+    fields.number("server_learning_rate", spec.server_learning_rate, 0, max_rate);
+    fields.number("momentum", spec.momentum, 0, 1);
+    fields.number("second_momentum", spec.second_momentum, 0, 1);
+    fields.number("adaptivity", spec.adaptivity, 0, 1);
+    fields.number("proximal", spec.proximal, 0, max_rate);
+    fields.refuse_unknown();
+  } else {
+    problems.push_back(fmt::format("{}: expected a name or an object", key));
+    return;
+  }
+  if (auto checked = algorithms::check(spec); !checked) {
+    problems.push_back(fmt::format("{}: {}", key, checked.error().what));
+  }
+}
+
+json::object algorithm_object(const algorithms::Spec& spec) {
+  return {{"name", spec.name},
+          {"server_learning_rate", spec.server_learning_rate},
+          {"momentum", spec.momentum},
+          {"second_momentum", spec.second_momentum},
+          {"adaptivity", spec.adaptivity},
+          {"proximal", spec.proximal}};
+}
+
+void check_algorithms(Fields& fields, const RunSpec& spec) {
+  const bool flat = spec.clusters.by == Grouping::By::nothing;
+  const std::string& name = spec.algorithm.name;
+  const bool plain_sgd = spec.training.optimizer == "sgd" && spec.training.momentum == 0;
+  if ((name == "scaffold" || weighing_algorithm(spec).name == "fednova") && !plain_sgd) {
+    fields.wrong("algorithm", "scaffold and fednova count steps of plain sgd: optimizer sgd, momentum 0");
+  }
+  if (name == "scaffold" && (!flat || takes_late_updates(spec))) {
+    fields.wrong("algorithm", "scaffold is for flat runs without late updates");
+  }
+  const bool steps_on_top = name != "fedavg" && name != "fedprox";
+  if (!flat && spec.rounds == 1 && steps_on_top) {
+    fields.wrong("algorithm", fmt::format("with one round a cycle only the global step is taken: give {} as "
+                                          "global.algorithm",
+                                          name));
+  }
+  const std::string& global = spec.global.algorithm.name;
+  if (global == "scaffold" || global == "fedprox") {
+    fields.wrong("global.algorithm", fmt::format("{} is for devices: give it as algorithm", global));
+  }
+  if (!flat && global == "fednova" && spec.rounds > 1) {
+    fields.wrong("global.algorithm", "fednova needs one round a cycle: clusters count no steps");
+  }
 }
 
 void read_mode(Fields& fields, RunSpec& spec) {
@@ -130,6 +190,7 @@ void read_global(const json::value* value, LevelSpec& level, std::vector<std::st
   fields.number("fraction", level.fraction, 1e-6, 1);
   fields.integer("max_staleness", level.max_staleness, 0, most_staleness);
   fields.integer("deadline_seconds", level.deadline_seconds, 10, 604'800);
+  read_algorithm(fields.find("algorithm"), level.algorithm, "global.algorithm", problems);
   if (level.min_available < level.min_fit) {
     fields.wrong("min_available", "must not be smaller than min_fit");
   }
@@ -168,6 +229,9 @@ void check_together(Fields& fields, const RunSpec& spec) {
   if (spec.fraction < 1) {
     fields.wrong("fraction", "only for mode sync; async asks every device");
   }
+  if (spec.candidates > 0) {
+    fields.wrong("candidates", "only for mode sync; async asks every device");
+  }
   if (spec.over_select > 0) {
     fields.wrong("over_select", "only for mode sync; async asks every device");
   }
@@ -177,6 +241,15 @@ void check_together(Fields& fields, const RunSpec& spec) {
 
 std::string_view to_string(Mode mode) {
   return mode == Mode::async ? "async" : "sync";
+}
+
+const algorithms::Spec& weighing_algorithm(const RunSpec& spec) {
+  const bool handed_up = spec.clusters.by != Grouping::By::nothing && spec.rounds == 1;
+  return handed_up ? spec.global.algorithm : spec.algorithm;
+}
+
+bool takes_late_updates(const RunSpec& spec) {
+  return spec.max_staleness > 0 || spec.global.max_staleness > 0;
 }
 
 Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {
@@ -206,12 +279,15 @@ Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {
   fields.boolean("evaluate", spec.evaluate);
   fields.choice("codec", spec.codec, {"lossless"});
   read_training(fields.find("training"), spec.training, from, problems);
+  fields.integer("candidates", spec.candidates, 0, 100'000);
+  read_algorithm(fields.find("algorithm"), spec.algorithm, "algorithm", problems);
   read_clusters(fields, spec.clusters);
   const json::value* const global = fields.find("global");
   read_global(global, spec.global, problems);
   fields.refuse_unknown();
   check_together(fields, spec);
   check_levels(fields, spec, global != nullptr);
+  check_algorithms(fields, spec);
   if (!problems.empty()) {
     return fail(ErrorKind::permanent, "{}", fmt::join(problems, "\n"));
   }
@@ -240,8 +316,7 @@ std::string to_json(const RunSpec& spec) {
                                 {"momentum", spec.training.momentum},
                                 {"weight_decay", spec.training.weight_decay},
                                 {"loss", spec.training.loss},
-                                {"steps", spec.training.steps},
-                                {"proximal", spec.training.proximal}}},
+                                {"steps", spec.training.steps}}},
   };
   if (spec.mode == Mode::async) {
     out["buffer"] = spec.buffer;
@@ -249,13 +324,20 @@ std::string to_json(const RunSpec& spec) {
   if (spec.cycles != 1) {
     out["cycles"] = spec.cycles;
   }
+  if (spec.candidates != 0) {
+    out["candidates"] = spec.candidates;
+  }
+  if (spec.algorithm != algorithms::Spec()) {
+    out["algorithm"] = algorithm_object(spec.algorithm);
+  }
   if (spec.clusters.by != Grouping::By::nothing) {
     out["clusters"] = clusters_value(spec.clusters);
     out["global"] = {{"min_fit", spec.global.min_fit},
                      {"min_available", spec.global.min_available},
                      {"fraction", spec.global.fraction},
                      {"max_staleness", spec.global.max_staleness},
-                     {"deadline_seconds", spec.global.deadline_seconds}};
+                     {"deadline_seconds", spec.global.deadline_seconds},
+                     {"algorithm", algorithm_object(spec.global.algorithm)}};
   }
   return json::serialize(out);
 }

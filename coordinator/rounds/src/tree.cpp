@@ -28,6 +28,7 @@ RunSpec top_spec(const RunSpec& spec) {
   top.min_available = spec.global.min_available;
   top.fraction = spec.global.fraction;
   top.over_select = 0;
+  top.candidates = 0;  // clusters report no loss
   top.mode = Mode::sync;
   top.buffer = 0;
   top.max_staleness = spec.global.max_staleness;
@@ -86,6 +87,7 @@ class Step {
     part.part = part_of(task.kind);
     part.model = tree_.top.model;
     part.available = tree_.available[cluster];
+    part.losses = tree_.losses;
     part.first_round = (task.round - 1) * tree_.spec.rounds + 1;
     // Evaluation is of the cycle's model, after the last of its rounds.
     part.round = task.kind == TaskKind::evaluate ? task.round * tree_.spec.rounds : 0;
@@ -194,6 +196,17 @@ std::vector<NodeAction> on_event(Tree& tree, const ClusterId& node, const Event&
   Step step(tree, now);
   step.feed(node, event);
   return step.take();
+}
+
+void note_loss(Tree& tree, const DeviceId& device, double loss) {
+  if (tree.spec.candidates == 0) {
+    return;
+  }
+  tree.losses[device] = loss;
+  tree.top.losses[device] = loss;
+  for (auto& [cluster, part] : tree.parts) {
+    part.losses[device] = loss;
+  }
 }
 
 std::vector<NodeAction> on_tick(Tree& tree, SteadyTime now) {

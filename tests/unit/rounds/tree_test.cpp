@@ -312,3 +312,69 @@ TEST_CASE("run spec: clusters, cycles and the upper level are read, written and 
   REQUIRE_FALSE(flat);
   CHECK(flat.error().what == "global: only for a run with clusters");
 }
+
+TEST_CASE("run spec: algorithms at both levels are read, written, and checked against each other") {
+  const auto spec = parse_run_spec(R"({"model":"m","data":"d","rounds":2,"candidates":7,"clusters":"hash:2",
+    "algorithm":{"name":"fedprox","proximal":0.5},"global":{"algorithm":"fedyogi"}})");
+  REQUIRE_MESSAGE(spec, (spec ? "" : spec.error().what));
+  CHECK(spec->algorithm.proximal == 0.5);
+  CHECK(spec->global.algorithm == algorithms::defaults("fedyogi"));
+  CHECK(*parse_run_spec(to_json(*spec)) == *spec);
+  struct Row {
+    const char* json;
+    const char* problem;
+  };
+  for (const Row& row :
+       {Row{R"("algorithm":"sgd")", "algorithm: "}, Row{R"("algorithm":7)", "algorithm: expected a name or an object"},
+        Row{R"("algorithm":{"name":"fedavg","speed":1})", "algorithm.speed"},
+        Row{R"("algorithm":{"server_learning_rate":1})", "algorithm.name"},
+        Row{R"("algorithm":{"name":"fedavg","proximal":1})", "proximal"},
+        Row{R"("algorithm":"fednova","training":{"momentum":0.9})", "plain sgd"},
+        Row{R"("algorithm":"scaffold","max_staleness":2)", "without late updates"},
+        Row{R"("algorithm":"scaffold","clusters":"hash:2","rounds":2)", "flat runs"},
+        Row{R"("algorithm":"fedadam","clusters":"hash:2","rounds":1)", "global.algorithm"},
+        Row{R"("global":{"algorithm":"scaffold"},"clusters":"hash:2")", "for devices"},
+        Row{R"("global":{"algorithm":"fednova"},"clusters":"hash:2","rounds":3)", "one round a cycle"},
+        Row{R"("mode":"async","candidates":3)", "candidates: only for mode sync"}}) {
+    CAPTURE(row.json);
+    const auto refused = parse_run_spec(std::string(R"({"model":"m","data":"d",)") + row.json + "}");
+    REQUIRE_FALSE(refused);
+    CHECK_MESSAGE(refused.error().what.find(row.problem) != std::string::npos, refused.error().what);
+  }
+}
+
+TEST_CASE("run spec: the algorithm whose step follows the devices' sum weighs them") {
+  RunSpec spec;
+  spec.algorithm.name = "fedprox";
+  spec.global.algorithm.name = "fednova";
+  CHECK(weighing_algorithm(spec).name == "fedprox");
+  spec.clusters = Grouping::parse("hash:2").value();
+  CHECK(weighing_algorithm(spec).name == "fedprox");
+  spec.rounds = 1;
+  CHECK(weighing_algorithm(spec).name == "fednova");
+  CHECK_FALSE(takes_late_updates(spec));
+  spec.global.max_staleness = 1;
+  CHECK(takes_late_updates(spec));
+}
+
+TEST_CASE("tree: with candidates, those who reported the highest loss are asked") {
+  RunSpec spec;
+  spec.rounds = 2;
+  spec.min_fit = spec.min_available = 2;
+  spec.fraction = 0.5;
+  spec.candidates = 4;
+  Tree tree = make_tree(RunId::parse("run-1").value(), spec);
+  FakeClock clock;
+  for (int n = 1; n <= 4; ++n) {
+    note_loss(tree, device(n), n == 2 || n == 4 ? 5.0 : 0.1);
+  }
+  const auto begun = on_available(tree, {{ClusterId(), devices(4)}}, clock.steady());
+  REQUIRE(begun.size() == 1);
+  const auto& task = std::get<SendTask>(begun[0].action);
+  (void)on_event(tree, {}, Initialised{task.device, task.task, model('a')}, clock.steady());
+  std::set<DeviceId> asked;
+  for (const auto& [id, participant] : tree.top.participants) {
+    asked.insert(id);
+  }
+  CHECK(asked == std::set{device(2), device(4)});
+}

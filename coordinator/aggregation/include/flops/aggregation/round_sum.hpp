@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "flops/aggregation/model_folder.hpp"
@@ -50,6 +51,14 @@ class RoundSum {
   // All or nothing. permanent or corrupt: the update is refused, with a reason for its sender; the sum is unchanged.
   [[nodiscard]] Result<> add(const StoredUpdate& update, const algorithms::Contribution& work, std::uint64_t weight);
 
+  // What a cluster hands up after one round: its sum, added as it is, so that nothing shows that there were clusters.
+  // bug: of another base or layout. permanent: the weight is too large.
+  [[nodiscard]] Result<> merge(const RoundSum& cluster);
+  // What a cluster hands up after several rounds: its model, which began as `base`.
+  // All or nothing, as add().
+  [[nodiscard]] Result<> add_model(const Digest& model, const Digest& base, const algorithms::Contribution& work,
+                                   std::uint64_t weight);
+
   [[nodiscard]] std::uint64_t total_weight() const { return sum_.total_weight(); }
   [[nodiscard]] const algorithms::Totals& totals() const { return totals_; }
   [[nodiscard]] const tensor::Layout& layout() const { return base_.layout; }
@@ -64,9 +73,13 @@ class RoundSum {
  private:
   RoundSum(ModelFolder models, const Digest& digest, tensor::SafetensorsFile base, tensor::Accumulator sum)
       : models_(std::move(models)), digest_(digest), base_(std::move(base)), sum_(std::move(sum)) {}
-  [[nodiscard]] Result<> add_weighted(const StoredUpdate& update, std::uint64_t weight);
-  [[nodiscard]] Result<> add_from(const tensor::SafetensorsFile* older, const StoredUpdate& update,
-                                  std::uint32_t weight);
+  // Hands the contribution's values to the sink, given those it was made from. Called again when it has to be taken
+  // out.
+  using Values = std::function<Result<>(const tensor::FloatSource& from, const tensor::FloatSink& sink)>;
+  [[nodiscard]] Result<> add_counted(const Values& values, const Digest& base, const algorithms::Contribution& work,
+                                     std::uint64_t weight);
+  [[nodiscard]] Result<> add_weighted(const Values& values, const Digest& base, std::uint64_t weight);
+  [[nodiscard]] Result<> add_from(const tensor::SafetensorsFile* older, const Values& values, std::uint32_t weight);
 
   ModelFolder models_;
   Digest digest_;  // of the base

@@ -72,9 +72,10 @@ struct RunState {
   std::int64_t wanted = 0;                       // updates this round was opened for, beyond which more are a surplus
   SteadyTime deadline{};                         // of the current phase
   std::int64_t failed_initialisations = 0;
-  std::int64_t least_wanted = 0;  // whatever share of those available it is; not stored
-  bool overdue = false;           // a deadline of this round has passed; not stored
-  std::set<DeviceId> available;   // online and with the run's data; as last told, not stored
+  std::int64_t least_wanted = 0;      // whatever share of those available it is; not stored
+  bool overdue = false;               // a deadline of this round has passed; not stored
+  std::set<DeviceId> available;       // online and with the run's data; as last told, not stored
+  std::map<DeviceId, double> losses;  // of training, as last reported, for spec.candidates; not stored
 };
 
 // Events ---------------------------------------------------------------------------------------------------------

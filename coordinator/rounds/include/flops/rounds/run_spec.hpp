@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "flops/algorithms/spec.hpp"
 #include "flops/core/error.hpp"
 #include "flops/rounds/grouping.hpp"
 #include "flops/wire/messages.hpp"
@@ -27,6 +28,7 @@ struct LevelSpec {
   double fraction = 1.0;           // of the available clusters that are asked
   std::int64_t max_staleness = 0;  // cycles after its own in which a cluster's result still counts
   std::int64_t deadline_seconds = 3600;
+  algorithms::Spec algorithm;  // of the step from the cycle's mean
 
   bool operator==(const LevelSpec&) const = default;
 };
@@ -48,11 +50,19 @@ struct RunSpec {
   bool evaluate = true;
   std::string codec = "lossless";
   wire::TrainingSpec training;
+  std::int64_t candidates = 0;  // of which those with the highest loss train (power-of-choice); 0: any
+  algorithms::Spec algorithm;   // of the devices, and of the step from a round's mean
   Grouping clusters;
   LevelSpec global;  // only with clusters
 
   bool operator==(const RunSpec&) const = default;
 };
+
+// Whose weights the updates of devices have in sums. When a cluster's only round is handed up as a sum, there is one
+// step a cycle, the top's, and so are the weights.
+[[nodiscard]] const algorithms::Spec& weighing_algorithm(const RunSpec& spec);
+// Late updates may count somewhere in the run: then all weights have the factor of weight_in_sum.
+[[nodiscard]] bool takes_late_updates(const RunSpec& spec);
 
 enum class SpecFrom : std::uint8_t {
   request,  // of a new run: what devices would refuse is refused

@@ -26,6 +26,7 @@ struct Tree {
   std::map<ClusterId, RunState> parts;                // clusters at work
   std::map<ClusterId, std::string> skipped;           // not asked, and why; as last told, not stored
   std::map<ClusterId, std::set<DeviceId>> available;  // as last told, not stored
+  std::map<DeviceId, double> losses;                  // of training, as last reported; not stored
 
   [[nodiscard]] bool flat() const { return spec.clusters.by == Grouping::By::nothing; }
   // The machine of a cluster, or the top (none). nullptr: no such part.
@@ -46,6 +47,8 @@ struct NodeAction {
                                                    SteadyTime now);
 // An event of this node. One of a cluster that is not at work (any more) changes nothing.
 [[nodiscard]] std::vector<NodeAction> on_event(Tree& tree, const ClusterId& node, const Event& event, SteadyTime now);
+// A device said its training loss: selection by loss knows it from the next round on.
+void note_loss(Tree& tree, const DeviceId& device, double loss);
 // Time passed, for every node.
 [[nodiscard]] std::vector<NodeAction> on_tick(Tree& tree, SteadyTime now);
 
