@@ -18,27 +18,38 @@ double transfer_seconds(std::uint64_t bytes, double mbit) {
   return mbit > 0 ? static_cast<double>(bytes) * 8 / (mbit * 1e6) : 0;
 }
 
+// The mean by samples.
+Measurement together(const Measurement& a, const Measurement& b) {
+  const auto one = static_cast<double>(a.samples);
+  const auto other = static_cast<double>(b.samples);
+  return {(a.loss * one + b.loss * other) / (one + other), (a.accuracy * one + b.accuracy * other) / (one + other),
+          a.samples + b.samples};
+}
+
 }  // namespace
 
-void Simulation::Engine::perform(const rounds::SendTask& action) {
+void Simulation::Engine::perform(const ClusterId& node, const rounds::SendTask& action) {
   if (action.kind == TaskKind::init) {
-    initialise(action);
+    initialise(node, action);
     return;
   }
-  const rounds::Participant& participant = state_.participants.at(action.device);
-  Open open{action, participant.base, folder_ / fmt::format("update-{}", ++updates_made_), {}, {}, {}};
-  const double down = seconds_down(action, participant.base);
+  const rounds::RunState* const machine = tree_.node(node);
+  if (machine == nullptr || !machine->participants.contains(action.device)) {
+    return;  // over already
+  }
+  const rounds::Participant& participant = machine->participants.at(action.device);
+  Open open{node, action, participant.base, folder_ / fmt::format("update-{}", ++updates_made_), {}, {}, {}};
+  const double down = seconds_down(node, action, participant.base);
   const DeviceProfile& devices = project_.devices;
   const bool trains = action.kind == TaskKind::train;
-  const bool straggles =
-      trains && draw(state_.spec.seed, "straggler", action.device, action.round) < devices.stragglers;
+  const bool straggles = trains && draw(tree_.spec.seed, "straggler", action.device, action.round) < devices.stragglers;
   if (straggles && !devices.stragglers_answer) {
     open_.emplace(action.task, std::move(open));  // until its round closes
     return;
   }
   const models::TrainingPlan plan = plan_of(action, straggles);
   const double work = work_seconds(action, plan);
-  const bool vanishes = trains && draw(state_.spec.seed, "dropout", action.device, action.round) < devices.dropout;
+  const bool vanishes = trains && draw(tree_.spec.seed, "dropout", action.device, action.round) < devices.dropout;
   if (vanishes) {
     vanish(action.device, down + work / 2);
   }
@@ -51,13 +62,14 @@ void Simulation::Engine::perform(const rounds::SendTask& action) {
   timeline_.after(down + work + (vanishes ? devices.away_seconds : 0), [this, id = action.task] { computed(id); });
 }
 
-void Simulation::Engine::initialise(const rounds::SendTask& action) {
+void Simulation::Engine::initialise(const ClusterId& node, const rounds::SendTask& action) {
   const auto file = folder_ / "initial";
   std::uint64_t bytes = 0;
-  auto layout = make_initial(state_.spec.model, action.seed, file, bytes);
+  auto layout = make_initial(tree_.spec.model, action.seed, file, bytes);
   if (!layout) {
-    timeline_.after(
-        0, [this, action, why = layout.error().what] { feed(rounds::TaskFailed{action.device, action.task, why}); });
+    timeline_.after(0, [this, node, action, why = layout.error().what] {
+      feed(node, rounds::TaskFailed{action.device, action.task, why});
+    });
     return;
   }
   auto model = aggregation::store_initial_model(models_, *layout, {file, bytes});
@@ -71,18 +83,18 @@ void Simulation::Engine::initialise(const rounds::SendTask& action) {
   }
   newest_ = model->digest;
   parameters_ = layout->parameters();
-  timeline_.after(project_.devices.latency_seconds, [this, action, digest = model->digest] {
-    feed(rounds::Initialised{action.device, action.task, digest});
+  timeline_.after(project_.devices.latency_seconds, [this, node, action, digest = model->digest] {
+    feed(node, rounds::Initialised{action.device, action.task, digest});
   });
 }
 
 models::TrainingPlan Simulation::Engine::plan_of(const rounds::SendTask& action, bool straggles) const {
-  const wire::TrainingSpec& training = state_.spec.training;
+  const wire::TrainingSpec& training = tree_.spec.training;
   models::TrainingPlan plan{training.epochs,        training.batch,    training.optimizer,
                             training.learning_rate, training.momentum, training.weight_decay,
-                            training.loss,          training.steps,    training.proximal};
+                            training.loss,          training.steps,    algorithms_.devices->client().proximal};
   if (straggles) {
-    const double share = draw(state_.spec.seed, "share", action.device, action.round);
+    const double share = draw(tree_.spec.seed, "share", action.device, action.round);
     std::int64_t& amount = plan.steps > 0 ? plan.steps : plan.epochs;
     amount = 1 + static_cast<std::int64_t>(share * static_cast<double>(amount));  // 1 to amount, alike
   }
@@ -102,10 +114,10 @@ double Simulation::Engine::work_seconds(const rounds::SendTask& action, const mo
   return samples / (project_.devices.samples_per_second * population_.speed(action.device));
 }
 
-double Simulation::Engine::seconds_down(const rounds::SendTask& action, const Digest& base) {
+double Simulation::Engine::seconds_down(const ClusterId& node, const rounds::SendTask& action, const Digest& base) {
   const std::uint64_t bytes = download_bytes(action.device, base);
   held_[action.device] = base;
-  record(action.round).bytes_down += bytes;
+  record(node, action.round).bytes_down += bytes;
   return project_.devices.latency_seconds + transfer_seconds(bytes, project_.devices.down_mbit);
 }
 
@@ -139,11 +151,11 @@ std::uint64_t Simulation::Engine::encoded_bytes(const Digest& model, const Diges
 void Simulation::Engine::vanish(const DeviceId& learner, double after) {
   timeline_.after(after, [this, learner] {
     present_.erase(learner);
-    feed(rounds::DevicesAvailable{present_});
+    presence_changed();
   });
   timeline_.after(after + project_.devices.away_seconds, [this, learner] {
     present_.insert(learner);
-    feed(rounds::DevicesAvailable{present_});
+    presence_changed();
   });
 }
 
@@ -155,9 +167,10 @@ void Simulation::Engine::computed(const TaskId& task) {
   Open& open = found->second;
   auto result = open.computed.get();
   if (!result) {
+    const ClusterId node = open.node;
     const rounds::TaskFailed event{open.task.device, task, result.error().what};
     end(task);
-    feed(event);
+    feed(node, event);
     return;
   }
   open.result = *std::move(result);
@@ -165,9 +178,10 @@ void Simulation::Engine::computed(const TaskId& task) {
     measured(open, *open.result.measured);
   }
   if (open.task.kind == TaskKind::evaluate) {
+    const ClusterId node = open.node;
     const rounds::Evaluated event{open.task.device, task};
     end(task);
-    feed(event);
+    feed(node, event);
     return;
   }
   timeline_.after(
@@ -177,56 +191,67 @@ void Simulation::Engine::computed(const TaskId& task) {
 
 // Of the model that the task named; late ones are of a model whose figures are final.
 void Simulation::Engine::measured(const Open& open, const Measurement& measurement) {
-  const rounds::Participant& participant = state_.participants.at(open.task.device);
-  if (rounds::staleness(state_, participant) > 0) {
+  const rounds::RunState& machine = *tree_.node(open.node);
+  if (rounds::staleness(machine, machine.participants.at(open.task.device)) > 0) {
     return;
   }
-  RoundRecord& of = record(open.task.kind == TaskKind::evaluate ? state_.round : open.task.round - 1);
+  // In its first round of a cycle a cluster measures the cycle's model before, the global one.
+  const bool evaluates = open.task.kind == TaskKind::evaluate;
+  const bool global = open.node.empty() || evaluates || open.task.round == machine.first_round;
+  const std::int64_t round = evaluates ? open.task.round : open.task.round - 1;
+  const std::int64_t of_global = open.node.empty() ? round : (round - 1) / tree_.spec.rounds + 1;
+  RoundRecord& of = global ? record({}, of_global) : record(open.node, round);
   of.devices_min = of.devices ? std::min(of.devices_min, measurement.accuracy) : measurement.accuracy;
   of.devices_max = of.devices ? std::max(of.devices_max, measurement.accuracy) : measurement.accuracy;
-  const Measurement before = of.devices.value_or(Measurement{});
-  const auto samples = static_cast<double>(measurement.samples);
-  const auto earlier = static_cast<double>(before.samples);
-  of.devices = {(before.loss * earlier + measurement.loss * samples) / (earlier + samples),
-                (before.accuracy * earlier + measurement.accuracy * samples) / (earlier + samples),
-                before.samples + measurement.samples};
+  of.devices = together(of.devices.value_or(Measurement{}), measurement);
+  if (global && !open.node.empty()) {
+    Measurement& in_cluster = of.clusters[open.node.str()];
+    in_cluster = together(in_cluster, measurement);
+  }
 }
 
 void Simulation::Engine::arrived(const TaskId& task) {
-  if (!open_.contains(task)) {
+  const auto found = open_.find(task);
+  if (found == open_.end()) {
     return;
   }
-  if (state_.phase == rounds::Phase::aggregating) {
-    stored_.push_back(task);
-  } else if (state_.phase == rounds::Phase::fitting) {
+  const ClusterId& node = found->second.node;
+  const rounds::RunState* const machine = tree_.node(node);
+  if (machine != nullptr && machine->phase == rounds::Phase::aggregating) {
+    nodes_[node].stored.push_back(task);
+  } else if (machine != nullptr && machine->phase == rounds::Phase::fitting) {
     sum_up(task);
   }
 }
 
 void Simulation::Engine::sum_up(const TaskId& task) {
   const Open& open = open_.at(task);
+  const ClusterId node = open.node;
   const DeviceId device = open.task.device;
-  const std::int64_t late_by = state_.round - open.task.round;
-  const std::uint64_t weight = aggregation::weight_in_sum(open.result.samples, late_by, state_.spec.max_staleness > 0);
-  auto added =
-      sum_->add({open.update, open.result.update_bytes, open.base}, {open.result.samples, open.result.steps}, weight);
+  const LearningResult result = open.result;
+  const std::int64_t round_now = tree_.node(node)->round;
+  const std::int64_t late_by = round_now - open.task.round;
+  const algorithms::Contribution work{result.samples, result.steps};
+  const std::uint64_t weight =
+      aggregation::weight_in_sum(algorithms_.weighing->weight(work), late_by, rounds::takes_late_updates(tree_.spec));
+  auto added = nodes_[node].sum->add({open.update, result.update_bytes, open.base}, work, weight);
+  end(task);
   if (!added) {
     const bool refused = added.error().kind == ErrorKind::permanent || added.error().kind == ErrorKind::corrupt;
-    end(task);
     if (refused) {
-      feed(rounds::TaskFailed{device, task, fmt::format("update refused: {}", added.error().what)});
+      feed(node, rounds::TaskFailed{device, task, fmt::format("update refused: {}", added.error().what)});
     } else {
       failed(added.error(), fmt::format("summing the update of {}", device));
     }
     return;
   }
-  RoundRecord& round = record(state_.round);
+  RoundRecord& round = record(node, round_now);
   ++round.participants;
   round.late += late_by > 0 ? 1 : 0;
-  round.bytes_up += open.result.update_bytes;
-  round.train_loss += (open.result.train_loss - round.train_loss) / static_cast<double>(round.participants);
-  end(task);
-  feed(rounds::Contributed{device, task});
+  round.bytes_up += result.update_bytes;
+  round.train_loss += (result.train_loss - round.train_loss) / static_cast<double>(round.participants);
+  rounds::note_loss(tree_, device, result.train_loss);
+  feed(node, rounds::Contributed{device, task});
 }
 
 void Simulation::Engine::end(const TaskId& task) {

@@ -11,6 +11,26 @@ constexpr std::uint32_t piece_samples = 1000;
 
 }  // namespace
 
+// With the step of the node's algorithm. Its state from round to round is the node's own.
+Result<aggregation::NewModel> Simulation::Engine::close(const ClusterId& node) {
+  const bool over_clusters = node.empty() && !tree_.flat();
+  const aggregation::ServerStep step{over_clusters ? algorithms_.clusters.get() : algorithms_.devices.get(),
+                                     states_[node], over_clusters ? members_.size() : members_[node]};
+  Node& work = nodes_[node];
+  work.weight = work.sum->total_weight();
+  auto model = work.sum->close(models_, step);
+  if (!model) {
+    return model;
+  }
+  states_[node] = model->state;
+  std::set<Digest> needed;
+  for (const auto& [of, state] : states_) {
+    needed.insert(state);
+  }
+  auto kept = models_.keep_states(needed);
+  return kept ? model : fail(kept.error());
+}
+
 Result<> Simulation::Engine::load_version(const Digest& model, const Digest& previous) {
   auto file = models_.open(model);
   if (!file) {
@@ -29,11 +49,21 @@ Result<> Simulation::Engine::load_version(const Digest& model, const Digest& pre
   return {};
 }
 
-// Kept are the newest, the one before it, from which deltas are made, and those that open tasks started from.
+// Kept are the newest, those before them, from which deltas are made, and those that open tasks and clusters started
+// from.
 void Simulation::Engine::drop_old_versions() {
-  std::set<Digest> needed{state_.model};
-  if (const auto newest = versions_.find(state_.model); newest != versions_.end()) {
-    needed.insert(newest->second.previous);
+  std::set<Digest> needed = closing_;
+  needed.insert(tree_.top.model);
+  for (const auto& [cluster, part] : tree_.parts) {
+    needed.insert(part.model);
+  }
+  for (const auto& [of, participant] : tree_.top.participants) {
+    needed.insert(participant.base);
+  }
+  for (const Digest& model : std::set<Digest>(needed)) {
+    if (const auto version = versions_.find(model); version != versions_.end()) {
+      needed.insert(version->second.previous);
+    }
   }
   for (const auto& [task, open] : open_) {
     needed.insert(open.base);
@@ -59,7 +89,7 @@ Result<Measurement> Simulation::Engine::measure(const Values& values) {
       test_pieces_.push_back(models::subset(whole, places));
     }
   }
-  const models::TrainingPlan plan{.loss = state_.spec.training.loss};
+  const models::TrainingPlan plan{.loss = tree_.spec.training.loss};
   std::vector<std::future<Result<Measurement>>> parts;
   for (const models::Split& piece : test_pieces_) {
     parts.push_back(pool_.submit([this, &piece, values, plan](int thread) {
@@ -87,17 +117,18 @@ Result<Measurement> Simulation::Engine::measure(const Values& values) {
   return sum;
 }
 
-RoundRecord& Simulation::Engine::record(std::int64_t round) {
-  RoundRecord& found = records_[round];
+RoundRecord& Simulation::Engine::record(const ClusterId& node, std::int64_t round) {
+  RoundRecord& found = records_[{node, round}];
+  found.cluster = node.str();
   found.round = round;
   return found;
 }
 
-void Simulation::Engine::close_record(std::int64_t round, const aggregation::NewModel& model) {
-  RoundRecord& closed = record(round);
+void Simulation::Engine::close_record(const ClusterId& node, std::int64_t round, const aggregation::NewModel& model) {
+  RoundRecord& closed = record(node, round);
   closed.virtual_seconds = timeline_.seconds();
-  const bool due = round % project_.evaluate_every == 0 || round == state_.spec.rounds;
-  if (project_.central_evaluation && due) {
+  const bool due = round % project_.evaluate_every == 0 || round == tree_.top.spec.rounds;
+  if (node.empty() && project_.central_evaluation && due) {
     auto measured = measure(versions_.at(model.digest).values);
     if (measured) {
       closed.central = *measured;
@@ -106,7 +137,7 @@ void Simulation::Engine::close_record(std::int64_t round, const aggregation::New
     }
   }
   closed.seconds = seconds();
-  if (*on_round_) {
+  if (node.empty() && *on_round_) {
     (*on_round_)(closed);
   }
 }

@@ -19,6 +19,8 @@ class Population {
   [[nodiscard]] static Result<Population> load(const Project& project);
 
   [[nodiscard]] const std::set<DeviceId>& names() const { return names_; }
+  // Its place among the learners, from 0 on.
+  [[nodiscard]] std::size_t number(const DeviceId& learner) const { return numbers_.at(learner); }
   [[nodiscard]] std::uint64_t train_samples(const DeviceId& learner) const;
   [[nodiscard]] std::uint64_t test_samples(const DeviceId& learner) const;
   // Copies of the learner's own samples, in their order in the data set. Any thread.
@@ -35,7 +37,6 @@ class Population {
   [[nodiscard]] Result<> cut(const Project& project);
   [[nodiscard]] Result<> gather(const Project& project);
   [[nodiscard]] Result<> name(const std::vector<std::string>& names);
-  [[nodiscard]] std::size_t number(const DeviceId& learner) const { return numbers_.at(learner); }
 
   models::Split train_;
   models::Split test_;

@@ -23,7 +23,8 @@ json::value measurement(const std::optional<Measurement>& measured) {
 }
 
 json::object round_object(const RoundRecord& record) {
-  json::object out{{"round", record.round},
+  json::object out{{"cluster", record.cluster},
+                   {"round", record.round},
                    {"virtual_seconds", record.virtual_seconds},
                    {"seconds", record.seconds},
                    {"participants", record.participants},
@@ -38,29 +39,45 @@ json::object round_object(const RoundRecord& record) {
     out["devices_accuracy_min"] = record.devices_min;
     out["devices_accuracy_max"] = record.devices_max;
   }
+  if (!record.clusters.empty()) {
+    json::object& clusters = out["clusters"].emplace_object();
+    for (const auto& [cluster, measured] : record.clusters) {
+      clusters[cluster] = measurement(measured);
+    }
+  }
   return out;
+}
+
+std::string csv_line(const RoundRecord& record) {
+  return fmt::format("{},{},{:.3f},{:.3f},{},{},{},{},{},{:.6f},{},{},{},{}\n", record.cluster, record.round,
+                     record.virtual_seconds, record.seconds, record.participants, record.late, record.dropped,
+                     record.bytes_up, record.bytes_down, record.train_loss, accuracy_of(record.central),
+                     loss_of(record.central), accuracy_of(record.devices), loss_of(record.devices));
+}
+
+json::array rounds_array(const std::vector<RoundRecord>& records) {
+  json::array rounds;
+  for (const RoundRecord& record : records) {
+    rounds.push_back(round_object(record));
+  }
+  return rounds;
 }
 
 }  // namespace
 
 std::string to_csv(const Summary& summary) {
   std::string text =
-      "round,virtual_seconds,seconds,participants,late,dropped,bytes_up,bytes_down,train_loss,central_accuracy,"
+      "cluster,round,virtual_seconds,seconds,participants,late,dropped,bytes_up,bytes_down,train_loss,central_accuracy,"
       "central_loss,devices_accuracy,devices_loss\n";
-  for (const RoundRecord& record : summary.rounds) {
-    text += fmt::format("{},{:.3f},{:.3f},{},{},{},{},{},{:.6f},{},{},{},{}\n", record.round, record.virtual_seconds,
-                        record.seconds, record.participants, record.late, record.dropped, record.bytes_up,
-                        record.bytes_down, record.train_loss, accuracy_of(record.central), loss_of(record.central),
-                        accuracy_of(record.devices), loss_of(record.devices));
+  for (const auto* records : {&summary.rounds, &summary.cluster_rounds}) {
+    for (const RoundRecord& record : *records) {
+      text += csv_line(record);
+    }
   }
   return text;
 }
 
 std::string to_json(const Project& project, const Summary& summary) {
-  json::array rounds;
-  for (const RoundRecord& record : summary.rounds) {
-    rounds.push_back(round_object(record));
-  }
   const json::object out{{"state", summary.state},
                          {"reason", summary.reason},
                          {"model", project.run.model},
@@ -70,7 +87,10 @@ std::string to_json(const Project& project, const Summary& summary) {
                          {"model_digest", summary.model.hex()},
                          {"virtual_seconds", summary.virtual_seconds},
                          {"seconds", summary.seconds},
-                         {"rounds", std::move(rounds)}};
+                         {"clusters", project.clusters},
+                         {"algorithm", project.run.algorithm.name},
+                         {"rounds", rounds_array(summary.rounds)},
+                         {"cluster_rounds", rounds_array(summary.cluster_rounds)}};
   return json::serialize(out) + "\n";
 }
 

@@ -29,6 +29,21 @@ Result<std::filesystem::path> make_folder(const std::filesystem::path& wanted) {
                : Result<std::filesystem::path>(name);
 }
 
+// Learners are dealt to the clusters in turn: c1, c2, ..., c1 again.
+void group(Project& project, const Population& population) {
+  if (project.clusters == 0) {
+    return;
+  }
+  rounds::Grouping& grouping = project.run.clusters;
+  grouping = {};
+  grouping.by = rounds::Grouping::By::list;
+  for (const DeviceId& learner : population.names()) {
+    const std::string name =
+        fmt::format("c{}", population.number(learner) % static_cast<std::size_t>(project.clusters) + 1);
+    grouping.members[rounds::ClusterId::parse(name).value_or(rounds::ClusterId())].insert(learner);
+  }
+}
+
 }  // namespace
 
 Simulation::Simulation(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
@@ -39,6 +54,10 @@ Result<Simulation> Simulation::create(const Project& project, const Options& opt
   auto population = Population::load(project);
   if (!population) {
     return fail(population.error());
+  }
+  auto algorithms = Algorithms::of(project.run);
+  if (!algorithms) {
+    return fail(algorithms.error());
   }
   auto folder = make_folder(options.folder);
   if (!folder) {
@@ -51,8 +70,10 @@ Result<Simulation> Simulation::create(const Project& project, const Options& opt
   models::configure_runtime(1);  // learners are spread over the cores, and a model never depends on their number
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   const int threads = options.threads > 0 ? options.threads : cores;
-  return Simulation(
-      std::make_unique<Engine>(project, *std::move(population), *std::move(folder), *std::move(downloads), threads));
+  Project grouped = project;
+  group(grouped, *population);
+  return Simulation(std::make_unique<Engine>(std::move(grouped), *std::move(population), *std::move(algorithms),
+                                             *std::move(folder), *std::move(downloads), threads));
 }
 
 Result<Summary> Simulation::run(const OnRound& on_round, const Interrupted& interrupted) {

@@ -193,7 +193,7 @@ TEST_CASE("report: a line a round, empty where nothing was measured") {
   record.central = sim::Measurement{0.25, 0.875, 16};
   summary.rounds.push_back(record);
   const std::string csv = sim::to_csv(summary);
-  CHECK(csv.contains("\n7,0.000,0.000,3,0,0,0,0,0.500000,,,,\n"));
-  CHECK(csv.contains("\n8,0.000,0.000,3,0,0,0,0,0.500000,0.8750,0.25000,,\n"));
+  CHECK(csv.contains("\n,7,0.000,0.000,3,0,0,0,0,0.500000,,,,\n"));
+  CHECK(csv.contains("\n,8,0.000,0.000,3,0,0,0,0,0.500000,0.8750,0.25000,,\n"));
   CHECK(sim::to_json({}, summary).contains(R"("central":null)"));
 }

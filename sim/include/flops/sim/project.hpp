@@ -31,6 +31,7 @@ struct Project {
   std::filesystem::path parts;    // with one folder a learner, each with an IDX set
   std::string partition = "iid";  // iid, dirichlet:A, shards:K, powerlaw:K
   std::int64_t learners = 100;
+  std::int64_t clusters = 0;  // over which the learners are dealt in turn; 0: a flat run
   DeviceProfile devices;
   bool central_evaluation = true;  // of every global model, on the whole test split
   std::int64_t evaluate_every = 1;

@@ -7,7 +7,7 @@
 
 namespace flops::sim {
 
-// One line a round, with a header; a figure that was not measured is empty.
+// One line a round, those of clusters last, with a header; a figure that was not measured is empty.
 [[nodiscard]] std::string to_csv(const Summary& summary);
 // The same and the summary; a figure that was not measured is null.
 [[nodiscard]] std::string to_json(const Project& project, const Summary& summary);

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -29,9 +30,11 @@ struct Measurement {
   std::uint64_t samples = 0;
 };
 
-// One aggregation, and what its model was measured to be.
+// One aggregation, and what its model was measured to be: a round of a flat run or of a cluster, or a cycle over
+// clusters, whose participants are clusters and whose bytes are those between sites and the top.
 struct RoundRecord {
-  std::int64_t round = 0;
+  std::string cluster;         // none: the top
+  std::int64_t round = 0;      // of a cluster: counted through all cycles; of the top: the cycle
   double virtual_seconds = 0;  // when it closed
   double seconds = 0;          // of this machine, since the beginning
   std::int64_t participants = 0;
@@ -44,6 +47,7 @@ struct RoundRecord {
   std::optional<Measurement> devices;  // by the participants of the next round, by samples
   double devices_min = 0;              // accuracy of the worst and the best of them
   double devices_max = 0;
+  std::map<std::string, Measurement> clusters;  // of a cycle: the same by cluster
 };
 
 struct Summary {
@@ -51,7 +55,8 @@ struct Summary {
   std::string reason;
   Digest model;
   std::uint64_t parameters = 0;
-  std::vector<RoundRecord> rounds;
+  std::vector<RoundRecord> rounds;          // of the top
+  std::vector<RoundRecord> cluster_rounds;  // by cluster
   double virtual_seconds = 0;
   double seconds = 0;
 };

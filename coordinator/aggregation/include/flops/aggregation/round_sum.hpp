@@ -59,6 +59,9 @@ class RoundSum {
   [[nodiscard]] Result<> add_model(const Digest& model, const Digest& base, const algorithms::Contribution& work,
                                    std::uint64_t weight);
 
+  // The sum as it travels to the level above (docs/protocol-codec.md, partial sums).
+  [[nodiscard]] Result<> write(const tensor::ByteSink& out) const { return sum_.write(out); }
+
   [[nodiscard]] std::uint64_t total_weight() const { return sum_.total_weight(); }
   [[nodiscard]] const algorithms::Totals& totals() const { return totals_; }
   [[nodiscard]] const tensor::Layout& layout() const { return base_.layout; }
