@@ -131,19 +131,20 @@ void add_all(ConfigSpec& spec, Draft& draft) {
 }
 
 // "training.epochs = 5" or "data.partition=shards:2": what is no TOML is text.
-Result<> override_with(ConfigSpec& spec, const std::string& line) {
+Result<> override_with(ConfigSpec& spec, const std::filesystem::path& folder, const std::string& line) {
+  const std::string name = (folder / "--set").string();  // paths are relative to the project's folder
   const std::size_t equals = line.find('=');
   if (equals == std::string::npos) {
     return fail(ErrorKind::permanent, "'{}' is not key=value", line);
   }
-  auto parsed = spec.parse(line, "--set " + line);
+  auto parsed = spec.parse(line, name);
   if (parsed) {
     return parsed;
   }
   const std::size_t begin = std::min(line.find_first_not_of(' ', equals + 1), line.size());
   const std::string value = line.substr(begin);
   const bool plain = value.find_first_of("\"\\\n'") == std::string::npos;
-  const bool named = plain && spec.parse(fmt::format("{} = \"{}\"", line.substr(0, equals), value), "--set " + line);
+  const bool named = plain && spec.parse(fmt::format("{} = \"{}\"", line.substr(0, equals), value), name);
   return named ? Result<>() : parsed;
 }
 
@@ -201,7 +202,7 @@ Result<Project> Project::load(const std::filesystem::path& file, const std::vect
     return fail(loaded.error());
   }
   for (const std::string& line : overrides) {
-    if (auto set = override_with(spec, line); !set) {
+    if (auto set = override_with(spec, file.parent_path(), line); !set) {
       return fail(set.error());
     }
   }

@@ -23,6 +23,7 @@ TEST_CASE("project: a later value replaces an earlier one; text needs no quotes"
   CHECK(project.run.rounds == 9);
   CHECK(project.partition == "dirichlet:0.3");
   CHECK(project.run.training.optimizer == "adam");
+  CHECK(project_of(folder, {"data.folder = set/../set"}).data == folder / "set/../set");
 }
 
 TEST_CASE("project: everything that is wrong is said, with its place") {
