@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <sys/resource.h>
+
 #include "flops/aggregation/weight.hpp"
 
 namespace flops::sim {
@@ -70,6 +72,10 @@ Result<Summary> Simulation::Engine::run(const OnRound& on_round, const Interrupt
   }
   summary.virtual_seconds = timeline_.seconds();
   summary.seconds = seconds();
+  rusage used{};
+  if (::getrusage(RUSAGE_SELF, &used) == 0) {
+    summary.peak_rss_kb = used.ru_maxrss;
+  }
   return summary;
 }
 

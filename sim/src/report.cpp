@@ -87,6 +87,7 @@ std::string to_json(const Project& project, const Summary& summary) {
                          {"model_digest", summary.model.hex()},
                          {"virtual_seconds", summary.virtual_seconds},
                          {"seconds", summary.seconds},
+                         {"peak_rss_kb", summary.peak_rss_kb},
                          {"clusters", project.clusters},
                          {"algorithm", project.run.algorithm.name},
                          {"rounds", rounds_array(summary.rounds)},

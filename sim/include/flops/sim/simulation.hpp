@@ -59,6 +59,7 @@ struct Summary {
   std::vector<RoundRecord> cluster_rounds;  // by cluster
   double virtual_seconds = 0;
   double seconds = 0;
+  std::int64_t peak_rss_kb = 0;  // of this process until the end of the run
 };
 
 struct Options {
