@@ -240,6 +240,7 @@ Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int res
   report.train_loss = outcome->loss;
   report.train_seconds = outcome->seconds;
   report.resumed_at = outcome->resumed_at;
+  report.steps = outcome->steps;
   return report;
 }
 

@@ -123,7 +123,8 @@ class Simulation::Engine {
   std::map<TaskId, Open> open_;
   std::set<Digest> closing_;  // made, and not yet said to their machines
   std::map<Digest, Version> versions_;
-  std::map<DeviceId, Digest> held_;  // the version a learner has, of those that matter
+  std::map<DeviceId, Values> variates_;  // SCAFFOLD's, of learners whose updates counted
+  std::map<DeviceId, Digest> held_;      // the version a learner has, of those that matter
   std::map<std::pair<ClusterId, std::int64_t>, RoundRecord> records_;
   std::vector<models::Split> test_pieces_;
   Digest newest_;  // of the top

@@ -53,8 +53,18 @@ void Simulation::Engine::perform(const ClusterId& node, const rounds::SendTask& 
   if (vanishes) {
     vanish(action.device, down + work / 2);
   }
-  LearningTask task{action.device, versions_.at(participant.base).values, plan,       action.seed,
-                    trains,        !trains || action.evaluate_first,      open.update};
+  LearningTask task;
+  task.learner = action.device;
+  task.base = versions_.at(participant.base).values;
+  task.plan = plan;
+  task.seed = action.seed;
+  task.train = trains;
+  task.evaluate = !trains || action.evaluate_first;
+  task.into = open.update;
+  if (algorithms_.devices->client().control_variates) {
+    task.control_variates = true;
+    task.variate = variates_[action.device];
+  }
   open.cancelled = task.cancelled;
   open.computed = pool_.submit(
       [this, task = std::move(task)](int thread) { return learnings_[static_cast<std::size_t>(thread)].run(task); });
@@ -64,15 +74,15 @@ void Simulation::Engine::perform(const ClusterId& node, const rounds::SendTask& 
 
 void Simulation::Engine::initialise(const ClusterId& node, const rounds::SendTask& action) {
   const auto file = folder_ / "initial";
-  std::uint64_t bytes = 0;
-  auto layout = make_initial(tree_.spec.model, action.seed, file, bytes);
-  if (!layout) {
-    timeline_.after(0, [this, node, action, why = layout.error().what] {
+  const bool control_variates = algorithms_.devices->client().control_variates;
+  auto initial = make_initial(tree_.spec.model, control_variates, action.seed, file);
+  if (!initial) {
+    timeline_.after(0, [this, node, action, why = initial.error().what] {
       feed(node, rounds::TaskFailed{action.device, action.task, why});
     });
     return;
   }
-  auto model = aggregation::store_initial_model(models_, *layout, {file, bytes});
+  auto model = aggregation::store_initial_model(models_, initial->layout, {file, initial->bytes});
   if (!model) {
     failed(model.error(), "storing the initial model");
     return;
@@ -82,7 +92,7 @@ void Simulation::Engine::initialise(const ClusterId& node, const rounds::SendTas
     return;
   }
   newest_ = model->digest;
-  parameters_ = layout->parameters();
+  parameters_ = algorithms_.devices->model_parameters(initial->layout);
   timeline_.after(project_.devices.latency_seconds, [this, node, action, digest = model->digest] {
     feed(node, rounds::Initialised{action.device, action.task, digest});
   });
@@ -251,6 +261,9 @@ void Simulation::Engine::sum_up(const TaskId& task) {
   round.bytes_up += result.update_bytes;
   round.train_loss += (result.train_loss - round.train_loss) / static_cast<double>(round.participants);
   rounds::note_loss(tree_, device, result.train_loss);
+  if (result.variate) {
+    variates_[device] = result.variate;
+  }
   feed(node, rounds::Contributed{device, task});
 }
 

@@ -7,6 +7,7 @@
 #include "flops/core/fd.hpp"
 #include "flops/core/io.hpp"
 #include "flops/tensor/codec.hpp"
+#include "flops/tensor/control_variates.hpp"
 
 namespace flops::sim {
 namespace {
@@ -33,7 +34,8 @@ Result<std::uint64_t> encode_into(const std::filesystem::path& file, std::span<c
 
 }  // namespace
 
-Result<models::Model*> Learning::with(std::span<const float> values) {
+// The model's parameters come first in what travels.
+Result<models::Model*> Learning::with(std::span<const float> travelling) {
   if (!model_) {
     auto model = models::Model::create(name_, 0);
     if (!model) {
@@ -41,7 +43,8 @@ Result<models::Model*> Learning::with(std::span<const float> values) {
     }
     model_ = *std::move(model);
   }
-  if (auto loaded = model_->load(values); !loaded) {
+  const std::size_t parameters = model_->layout().parameters();
+  if (auto loaded = model_->load(travelling.first(std::min(parameters, travelling.size()))); !loaded) {
     return fail(loaded.error());
   }
   return &*model_;
@@ -77,44 +80,69 @@ Result<LearningResult> Learning::run(const LearningTask& task) {
   if (!model) {
     return fail(model.error());
   }
-  const auto outcome =
-      models::train(**model, population_->train_split(task.learner), task.plan, task.seed, [&](auto&&...) -> Result<> {
-        return task.cancelled->load() ? fail(ErrorKind::cancelled, "nobody needs the update any more") : Result<>();
-      });
-  if (!outcome) {
-    return fail(outcome.error());
+  auto values = train(**model, task, result);
+  if (!values) {
+    return fail(values.error());
   }
-  std::vector<float> values(task.base->size());
-  if (auto stored = (*model)->store(values); !stored) {
-    return fail(stored.error());
-  }
-  auto bytes = encode_into(task.into, values, tensor::from_memory(*task.base));
+  auto bytes = encode_into(task.into, *values, tensor::from_memory(*task.base));
   if (!bytes) {
     return fail(bytes.error());
   }
-  result.samples = outcome->samples;
-  result.steps = outcome->steps;
-  result.train_loss = outcome->loss;
   result.update_bytes = *bytes;
   return result;
 }
 
-Result<tensor::Layout> make_initial(const std::string& name, std::uint64_t seed, const std::filesystem::path& into,
-                                    std::uint64_t& bytes) {
+// Returns what travels back.
+Result<std::vector<float>> Learning::train(models::Model& model, const LearningTask& task,
+                                           LearningResult& result) const {
+  const std::size_t parameters = model.layout().parameters();
+  const std::vector<float> before = task.variate ? *task.variate : std::vector<float>(parameters);
+  std::vector<float> after = before;
+  models::ControlVariates variates;
+  if (task.control_variates) {
+    variates = {std::span(*task.base).subspan(parameters), after};
+  }
+  const auto go_on_unless_cancelled = [&](auto&&...) -> Result<> {
+    return task.cancelled->load() ? fail(ErrorKind::cancelled, "nobody needs the update any more") : Result<>();
+  };
+  const auto outcome = models::train(model, population_->train_split(task.learner), task.plan, task.seed,
+                                     go_on_unless_cancelled, {}, variates);
+  if (!outcome) {
+    return fail(outcome.error());
+  }
+  std::vector<float> values(task.base->size());
+  if (auto stored = model.store(std::span(values).first(parameters)); !stored) {
+    return fail(stored.error());
+  }
+  if (task.control_variates) {
+    tensor::variate_to_return(variates.server, before, after, std::span(values).subspan(parameters));
+    result.variate = std::make_shared<const std::vector<float>>(std::move(after));
+  }
+  result.samples = outcome->samples;
+  result.steps = outcome->steps;
+  result.train_loss = outcome->loss;
+  return values;
+}
+
+Result<InitialModel> make_initial(const std::string& name, bool control_variates, std::uint64_t seed,
+                                  const std::filesystem::path& into) {
   const auto model = models::Model::create(name, seed);
   if (!model) {
     return fail(model.error());
   }
-  std::vector<float> values(model->layout().parameters());
-  if (auto stored = model->store(values); !stored) {
+  auto layout = control_variates ? tensor::with_variates(model->layout()) : Result<tensor::Layout>(model->layout());
+  if (!layout) {
+    return fail(layout.error());
+  }
+  std::vector<float> values(layout->parameters());
+  if (auto stored = model->store(std::span(values).first(model->layout().parameters())); !stored) {
     return fail(stored.error());
   }
   auto written = encode_into(into, values, tensor::zeros());
   if (!written) {
     return fail(written.error());
   }
-  bytes = *written;
-  return model->layout();
+  return InitialModel{*std::move(layout), *written};
 }
 
 }  // namespace flops::sim

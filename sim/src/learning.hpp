@@ -18,9 +18,9 @@
 
 namespace flops::sim {
 
+// What travels: a model's parameters; with control variates [x, c].
 using Values = std::shared_ptr<const std::vector<float>>;
 
-// A model version's parameters in memory, and how many there are.
 struct LearningTask {
   DeviceId learner;
   Values base;
@@ -29,6 +29,8 @@ struct LearningTask {
   bool train = true;
   bool evaluate = false;       // the base, on the learner's test samples
   std::filesystem::path into;  // where the encoded update goes
+  bool control_variates = false;
+  Values variate;  // the learner's own, of the model's length; none: zeros, as in its first round
   std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 };
 
@@ -37,6 +39,7 @@ struct LearningResult {
   std::uint64_t steps = 0;
   double train_loss = 0;
   std::uint64_t update_bytes = 0;
+  Values variate;  // the learner's new one, if the update counts
   std::optional<Measurement> measured;
 };
 
@@ -51,14 +54,20 @@ class Learning {
                                             const models::TrainingPlan& plan);
 
  private:
-  [[nodiscard]] Result<models::Model*> with(std::span<const float> values);
+  [[nodiscard]] Result<models::Model*> with(std::span<const float> travelling);
+  [[nodiscard]] Result<std::vector<float>> train(models::Model& model, const LearningTask& task,
+                                                 LearningResult& result) const;
   const Population* population_;
   std::string name_;
   std::optional<models::Model> model_;
 };
 
-// The initial parameters as a device makes and sends them: encoded without a base. Returns their layout.
-[[nodiscard]] Result<tensor::Layout> make_initial(const std::string& model, std::uint64_t seed,
-                                                  const std::filesystem::path& into, std::uint64_t& bytes);
+struct InitialModel {
+  tensor::Layout layout;  // of what travels
+  std::uint64_t bytes = 0;
+};
+// The initial parameters as a device makes and sends them: encoded without a base.
+[[nodiscard]] Result<InitialModel> make_initial(const std::string& model, bool control_variates, std::uint64_t seed,
+                                                const std::filesystem::path& into);
 
 }  // namespace flops::sim

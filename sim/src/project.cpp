@@ -137,15 +137,14 @@ Result<> override_with(ConfigSpec& spec, const std::filesystem::path& folder, co
   if (equals == std::string::npos) {
     return fail(ErrorKind::permanent, "'{}' is not key=value", line);
   }
-  auto parsed = spec.parse(line, name);
-  if (parsed) {
+  if (auto parsed = spec.parse(line, name); parsed) {
     return parsed;
   }
   const std::size_t begin = std::min(line.find_first_not_of(' ', equals + 1), line.size());
   const std::string value = line.substr(begin);
   const bool plain = value.find_first_of("\"\\\n'") == std::string::npos;
-  const bool named = plain && spec.parse(fmt::format("{} = \"{}\"", line.substr(0, equals), value), name);
-  return named ? Result<>() : parsed;
+  auto as_text = spec.parse(plain ? fmt::format("{} = \"{}\"", line.substr(0, equals), value) : line, name);
+  return as_text ? as_text : fail(as_text.error(), "--set " + line);
 }
 
 algorithms::Spec finish(const AlgorithmDraft& draft) {

@@ -296,7 +296,7 @@ void Agent::trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<
     dispatch(id, event::TrainFailed{{ErrorKind::permanent, "the trainer reported no evaluation"}});
     return;
   }
-  Outcome outcome{report->samples, report->train_loss, report->train_seconds, {}, report->layout};
+  Outcome outcome{report->samples, report->train_loss, report->train_seconds, {}, report->layout, report->steps};
   auto layout = tensor::Layout::parse(kind == wire::TaskKind::init ? report->layout : entry->state.task.layout_text);
   if (!layout) {
     dispatch(id, event::TrainFailed{layout.error().within("the trainer's layout")});

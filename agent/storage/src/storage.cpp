@@ -100,6 +100,7 @@ std::optional<wire::ResultMessage> message_of(const TaskState& state) {
   message.train_loss = outcome.train_loss;
   message.train_seconds = outcome.train_seconds;
   message.local_rounds = state.continued->rounds;
+  message.steps = static_cast<std::int64_t>(outcome.steps);
   return message;
 }
 
@@ -109,7 +110,12 @@ std::optional<Continued> continued_of(const std::optional<wire::ResultMessage>& 
   }
   return Continued{static_cast<int>(message->local_rounds),
                    message->update.sha256,
-                   {message->weight, message->train_loss, message->train_seconds, message->layout, {}},
+                   {message->weight,
+                    message->train_loss,
+                    message->train_seconds,
+                    message->layout,
+                    {},
+                    static_cast<std::uint64_t>(message->steps)},
                    false};
 }
 

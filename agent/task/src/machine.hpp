@@ -55,6 +55,7 @@ class Machine {
   void end_training(std::string reason);
   void encode_kept();
   [[nodiscard]] int rounds_kept() const { return step_.next.continued ? step_.next.continued->rounds : 0; }
+  [[nodiscard]] std::uint64_t steps_so_far(const Outcome& last) const;
   void retry(Phase phase, const Error& error);
   void finish();
   void say_again();

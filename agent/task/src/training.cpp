@@ -8,6 +8,17 @@ namespace {
 
 constexpr std::uint64_t max_weight = (1ULL << 31U) - 1;
 
+// More than can be said is 0, not known: better than a wrong number.
+std::uint64_t known_steps(std::uint64_t steps) {
+  return steps > static_cast<std::uint64_t>(wire::max_steps) ? 0 : steps;
+}
+
+std::uint64_t steps_together(std::uint64_t a, std::uint64_t b) {
+  const std::uint64_t first = known_steps(a);
+  const std::uint64_t second = known_steps(b);
+  return first == 0 || second == 0 ? 0 : known_steps(first + second);
+}
+
 bool wants_training(const wire::Task& task) {
   return task.kind != wire::TaskKind::evaluate;
 }
@@ -69,6 +80,7 @@ void Machine::operator()(const event::Trained& event) {
   } else if (state().task.kind == wire::TaskKind::train && rounds_kept() < event.offline_rounds &&
              rounds_kept() + 1 < max_local_rounds && !event.parameters.empty()) {
     Continued next{rounds_kept() + 1, event.parameters, event.outcome, false};
+    next.outcome.steps = steps_so_far(event.outcome);
     next.outcome.train_seconds += state().continued ? state().continued->outcome.train_seconds : 0;
     state().continued = std::move(next);
     // A round that ended is a good one: the next has its own attempts.
@@ -124,6 +136,7 @@ void Machine::operator()(const event::Encoded& event) {
   result.train_seconds = outcome.train_seconds + (continued && !of_kept ? continued->outcome.train_seconds : 0);
   result.layout_text = outcome.layout_text;
   result.local_rounds = rounds_kept() + (of_kept ? 0 : 1);
+  result.steps = static_cast<std::int64_t>(of_kept ? outcome.steps : steps_so_far(outcome));
   state().continued.reset();
   offer(std::move(result));
 }
@@ -151,6 +164,12 @@ void Machine::end_training(std::string reason) {
   } else {
     give_up(std::move(reason));
   }
+}
+
+// Of all local rounds, when the last one gave this.
+std::uint64_t Machine::steps_so_far(const Outcome& last) const {
+  const auto& continued = step_.next.continued;
+  return continued ? steps_together(continued->outcome.steps, last.steps) : known_steps(last.steps);
 }
 
 void Machine::encode_kept() {

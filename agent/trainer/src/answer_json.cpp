@@ -31,11 +31,9 @@ json::object evaluation_object(const Evaluation& evaluation) {
 }
 
 json::object report_object(const JobReport& report) {
-  json::object object{{"samples", report.samples},
-                      {"train_loss", report.train_loss},
-                      {"train_seconds", report.train_seconds},
-                      {"resumed_at", report.resumed_at},
-                      {"layout", report.layout}};
+  json::object object{
+      {"samples", report.samples},       {"train_loss", report.train_loss}, {"train_seconds", report.train_seconds},
+      {"resumed_at", report.resumed_at}, {"steps", report.steps},           {"layout", report.layout}};
   if (report.evaluation) {
     object["evaluation"] = evaluation_object(*report.evaluation);
   }
@@ -89,6 +87,7 @@ Result<JobReport> read_report(const json::object& object) {
   report.train_loss = fields.number("train_loss", -max_loss, max_loss);
   report.train_seconds = fields.number("train_seconds", 0, max_seconds);
   report.resumed_at = fields.natural("resumed_at");
+  report.steps = fields.natural("steps");
   report.layout = fields.text("layout", max_packet);
   const json::object* evaluated = fields.has("evaluation") ? &fields.object("evaluation") : nullptr;
   if (auto done = fields.done(); !done) {

@@ -9,7 +9,7 @@ namespace json = boost::json;
 
 // Of this protocol. Agent and trainer are installed together; after an upgrade an agent that still runs meets a
 // newer trainer.
-constexpr int job_version = 2;
+constexpr int job_version = 3;
 
 constexpr std::size_t max_name = 64;
 constexpr std::size_t max_path = 4096;

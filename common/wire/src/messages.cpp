@@ -80,6 +80,7 @@ void fields(V& v, ResultMessage& m) {
   v.digest("layout", m.layout);
   v.optional_digest("base", m.base);
   v.optional_integer("local_rounds", m.local_rounds, 1, max_local_rounds);
+  v.optional_integer("steps", m.steps, 0, max_steps);
   v.integer("weight", m.weight, 0, any);
   v.number("train_loss", m.train_loss, -huge, huge);
   v.number("train_seconds", m.train_seconds, 0, huge);

@@ -9,9 +9,8 @@
 //
 // Everybody weighs 1, as in the paper: only then does c stay the mean of all c_i, whoever takes part, and the
 // corrections cancel.
-#include <vector>
-
 #include "catalogue.hpp"
+#include "flops/tensor/control_variates.hpp"
 #include "towards.hpp"
 
 namespace flops::algorithms {
@@ -25,12 +24,7 @@ class Scaffold final : public Algorithm {
   [[nodiscard]] ClientSide client() const override { return {.control_variates = true}; }
 
   [[nodiscard]] Result<tensor::Layout> layout(const tensor::Layout& model) const override {
-    std::vector<tensor::TensorSpec> tensors = model.tensors();
-    for (const tensor::TensorSpec& tensor : model.tensors()) {
-      tensors.push_back({"scaffold.c/" + tensor.name, tensor.shape, 0, 0});
-    }
-    auto both = tensor::Layout::create(std::move(tensors));
-    return both ? both : fail(both.error(), "the model with its control variates");
+    return tensor::with_variates(model);
   }
   [[nodiscard]] std::uint64_t model_parameters(const tensor::Layout& travelling) const override {
     return travelling.parameters() / 2;

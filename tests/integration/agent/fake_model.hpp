@@ -11,6 +11,7 @@ namespace flops::test {
 inline constexpr std::string_view fake_layout = R"([["w",[300,999]],["b",[300]]])";
 inline constexpr std::size_t fake_parameters = 300'000;
 inline constexpr std::uint64_t fake_samples = 40;
+inline constexpr std::uint64_t fake_steps = 7;
 
 inline std::vector<float> fake_initial(std::uint64_t seed) {
   std::mt19937_64 random(seed);

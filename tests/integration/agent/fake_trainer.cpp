@@ -106,6 +106,7 @@ void work(const Job& job, const Packet& packet) {
       report.samples = test::fake_samples;
       report.train_loss = 0.5;
       report.train_seconds = 0.02;
+      report.steps = test::fake_steps;
     }
   }
   Answer what;

@@ -49,6 +49,7 @@ void ends_as_expected(Fleet& fleet, const Interrupted& work) {
   CHECK(result.ref == work.task.ref);
   CHECK(result.ok);
   CHECK(result.update == work.expected);
+  CHECK(result.steps == fake_steps);
 }
 
 }  // namespace

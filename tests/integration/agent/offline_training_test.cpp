@@ -69,6 +69,7 @@ void check_update(Fleet& fleet, const wire::Task& task, int rounds) {
   CHECK(result.base == task.base);
   CHECK(result.weight == fake_samples);
   CHECK(result.local_rounds == rounds);
+  CHECK(result.steps == rounds * static_cast<std::int64_t>(fake_steps));
   fleet.command("grant", wire::Grant{result.ref, result.update.sha256, {{0, 1000}}});
   const std::vector<float> base = fake_initial(7);
   CHECK(decode_update(fleet.receive_update(result.update), &base) == trained_rounds(base, task.seed, rounds));

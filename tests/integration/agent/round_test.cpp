@@ -75,6 +75,7 @@ TEST_CASE("agent: from hello over initial parameters and two rounds to an evalua
   CHECK(init.layout_text == fake_layout);
   CHECK(init.layout == fake_model_layout().id());
   CHECK(init.base.empty());
+  CHECK(init.steps == 0);
   CHECK(collect(fleet, init, nullptr) == fake_initial(0));
 
   // Round 1 from a complete blob; the grant comes in two parts.
@@ -96,6 +97,7 @@ TEST_CASE("agent: from hello over initial parameters and two rounds to an evalua
   const auto result = fleet.next<wire::ResultMessage>("result");
   CHECK(result.weight == fake_samples);
   CHECK(result.train_loss == 0.5);
+  CHECK(result.steps == fake_steps);
   CHECK(result.base == task.base);
   fleet.command("grant", wire::Grant{result.ref, result.update.sha256, {{1, 1}}});
   fleet.wait([&] { return fleet.chunks_of(result.update.sha256) == 1; }, "the one chunk that was granted");

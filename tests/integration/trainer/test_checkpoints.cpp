@@ -70,6 +70,7 @@ TEST_CASE("checkpoints: a worker killed again and again ends in the same bytes a
   REQUIRE(trainer.run_until([&] { return last.end.has_value(); }));
   REQUIRE(*last.end);
   CHECK((*last.end)->resumed_at == reached);
+  CHECK((*last.end)->steps == 60);  // of all workers
   CHECK(floats_of(training.result) == undisturbed);
 }
 

@@ -39,6 +39,7 @@ TEST_CASE("flops-trainer: it evaluates the base model, trains, and the trained m
   const trainer::JobReport& report = **heard.end;
   CHECK(report.samples == 320);
   CHECK(report.train_seconds > 0);
+  CHECK(report.steps == 60);  // 3 epochs of 320 samples in batches of 16
   REQUIRE(heard.evaluations.size() == 1);
   CHECK(heard.evaluations[0].samples == 80);
   REQUIRE(report.evaluation);

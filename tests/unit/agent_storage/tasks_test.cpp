@@ -34,7 +34,7 @@ TEST_CASE("storage: local rounds that were trained offline come back, but for wh
   const test::TemporaryFolder folder;
   for (const Phase phase : {Phase::ready, Phase::running, Phase::encoding}) {
     TaskState state = task("t1", phase);
-    state.continued = Continued{3, digest(6), {60, 0.25, 4.5, digest(5), {}}, phase == Phase::encoding};
+    state.continued = Continued{3, digest(6), {60, 0.25, 4.5, digest(5), {}, 21}, phase == Phase::encoding};
     {
       Storage storage = open(folder.path());
       REQUIRE(storage.put_task(state).has_value());

@@ -48,7 +48,7 @@ inline event::Arrived arrived(const wire::Task& task, bool holds_base = false) {
   return {task, holds_base, true, {}};
 }
 inline event::Trained trained(std::uint64_t weight = 600, double loss = 0.5, int offline_rounds = 0) {
-  return {Outcome{weight, loss, 1.5, digest(9), {}}, offline_rounds, kept};
+  return {Outcome{weight, loss, 1.5, digest(9), {}, 10}, offline_rounds, kept};
 }
 inline event::Encoded encoded(const Digest& blob = update) {
   return {wire::BlobRef{blob, update_size}, trained().outcome};

@@ -85,9 +85,26 @@ TEST_CASE(
       CHECK(result.weight == 600);
       CHECK(result.train_loss == 0.5);
       CHECK(result.local_rounds == row.rounds);
+      CHECK(result.steps == 10 * row.rounds);
       CHECK(result.train_seconds == row.seconds);
       CHECK_FALSE(after(said).continued.has_value());
     }
+  }
+}
+
+TEST_CASE("offline training: steps that a round does not know, or too many to be said, are not known of all") {
+  struct Row {
+    std::uint64_t first, second;
+    std::int64_t said;
+  };
+  constexpr auto most = static_cast<std::uint64_t>(wire::max_steps);
+  for (const Row& row : {Row{0, 10, 0}, Row{10, 0, 0}, Row{1, most - 1, wire::max_steps}, Row{1, most, 0},
+                         Row{most + 1, 1, 0}, Row{~std::uint64_t{0}, ~std::uint64_t{0}, 0}}) {
+    event::Trained first = round_of(2);
+    first.outcome.steps = row.first;
+    event::Encoded last = encoded();
+    last.outcome.steps = row.second;
+    CHECK(result_of(running + Events{first, chosen(2), round_of(0), last}).steps == row.said);
   }
 }
 

@@ -112,7 +112,7 @@ TEST_CASE("levels: a cluster that is late counts in a later cycle, or not at all
 TEST_CASE("algorithms: each makes another model, learns, and does not depend on threads") {
   const TemporaryFolder folder;
   std::set<Digest> models;
-  for (const char* name : {"fedavg", "fedavgm", "fedprox", "fedadam", "fedyogi", "fedadagrad", "fednova"}) {
+  for (const char* name : {"fedavg", "fedavgm", "fedprox", "fedadam", "fedyogi", "fedadagrad", "fednova", "scaffold"}) {
     CAPTURE(name);
     std::vector<std::string> options = {std::string("algorithm.name = ") + name, "run.rounds = 12",
                                         "data.partition = dirichlet:0.5"};
@@ -124,7 +124,7 @@ TEST_CASE("algorithms: each makes another model, learns, and does not depend on 
     CHECK(summary.rounds.back().central->accuracy > 0.7);
     models.insert(summary.model);
   }
-  CHECK(models.size() == 7);
+  CHECK(models.size() == 8);
 }
 
 TEST_CASE("selection: by loss is another choice, and does not depend on threads") {

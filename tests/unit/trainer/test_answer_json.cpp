@@ -40,7 +40,8 @@ TEST_CASE("answer: progress, evaluation, report and error survive the way throug
     CHECK(read->checkpoint->total == 375);
   }
   SUBCASE("report") {
-    answer.report = trainer::JobReport{trainer::Evaluation{1, 1, 5, 0}, 12'000, 0.5, 1.5, 17, R"([["fc.weight",[2]]])"};
+    answer.report =
+        trainer::JobReport{trainer::Evaluation{1, 1, 5, 0}, 12'000, 0.5, 1.5, 17, 375, R"([["fc.weight",[2]]])"};
     const auto read = trainer::parse_answer(trainer::to_json(answer));
     REQUIRE(read);
     REQUIRE(read->report);
@@ -50,6 +51,7 @@ TEST_CASE("answer: progress, evaluation, report and error survive the way throug
     CHECK(read->report->train_loss == 0.5);
     CHECK(read->report->train_seconds == 1.5);
     CHECK(read->report->resumed_at == 17);
+    CHECK(read->report->steps == 375);
     CHECK(read->report->layout == R"([["fc.weight",[2]]])");
   }
   SUBCASE("error of every kind") {
@@ -93,9 +95,13 @@ TEST_CASE("answer: what is wrong in one is refused with the field") {
       {R"({"evaluation":{"loss":1,"accuracy":1.5,"samples":1,"seconds":0}})", "'evaluation.accuracy'"},
       {R"({"evaluation":{"loss":"low","accuracy":1,"samples":1,"seconds":0}})", "'evaluation.loss'"},
       {R"({"evaluation":{"loss":1,"accuracy":1,"samples":1,"seconds":-1}})", "'evaluation.seconds'"},
-      {R"({"report":{"samples":1,"train_loss":1e400,"train_seconds":0,"resumed_at":0,"layout":""}})",
+      {R"({"report":{"samples":1,"train_loss":1e400,"train_seconds":0,"resumed_at":0,"steps":1,"layout":""}})",
        "'report.train_loss'"},
-      {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"layout":"","evaluation":{}}})",
+      {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"steps":-1,"layout":""}})",
+       "'report.steps'"},
+      {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"layout":""}})",
+       "'report.steps' is missing"},
+      {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"steps":1,"layout":"","evaluation":{}}})",
        "'report.evaluation.loss' is missing"},
       {R"({"error":{"kind":"mystery","what":""}})", "'error.kind'"},
       {R"({"error":{"kind":"bug","what":7}})", "'error.what' must be a string"},

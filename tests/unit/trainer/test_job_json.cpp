@@ -77,9 +77,9 @@ TEST_CASE("job: what is wrong in one is refused with the field and what it must 
     const char* reason;
   };
   const Row rows[] = {
-      {"v", "", "'v' must be 2"},
-      {"v", "1", "restart the agent"},
-      {"v", "\"2\"", "'v' must be 2"},
+      {"v", "", "'v' must be 3"},
+      {"v", "2", "restart the agent"},
+      {"v", "\"3\"", "'v' must be 3"},
       {"job", "", "'job' is missing"},
       {"job", "\"destroy\"", "'job' must be one of init, train, evaluate"},
       {"job", "7", "'job' must be a string"},

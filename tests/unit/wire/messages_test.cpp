@@ -102,6 +102,23 @@ TEST_CASE("wire: a result says its local rounds, one when it does not") {
   }
 }
 
+TEST_CASE("wire: a result says its steps, or does not know them") {
+  ResultMessage result;
+  result.ref = reference();
+  result.update = {digest('a'), 5};
+  result.layout = digest('b');
+  result.steps = 375;
+  round_trip(result);
+  const std::string good = encode(result);
+  const std::string field = "\"steps\":375";
+  REQUIRE(good.find(field) != std::string::npos);
+  CHECK(decode<ResultMessage>(replace(good, field + ",", ""))->steps == 0);
+  CHECK(decode<ResultMessage>(replace(good, field, "\"steps\":2147483648"))->steps == max_steps);
+  for (const char* wrong : {"-1", "2147483649", "1.5", "\"375\"", "true"}) {
+    CHECK_FALSE(decode<ResultMessage>(replace(good, field, std::string("\"steps\":") + wrong)).has_value());
+  }
+}
+
 TEST_CASE("wire: training may have steps and a proximal term, and has none when older peers say nothing") {
   Task task;
   task.ref = reference();

@@ -45,6 +45,7 @@ struct Outcome {
   double train_seconds = 0;
   Digest layout;
   std::string layout_text;  // init only
+  std::uint64_t steps = 0;  // of the optimiser; 0: not known
 
   bool operator==(const Outcome&) const = default;
 };
@@ -53,7 +54,7 @@ struct Outcome {
 struct Continued {
   int rounds = 0;     // local rounds done, the task's own included
   Digest parameters;  // what they gave; in the store, as a model
-  Outcome outcome;    // of the last one; the seconds are those of all
+  Outcome outcome;    // of the last one; the seconds and steps are those of all
   bool ends = false;  // encoding: these parameters become the update. Not stored: encoding begins again after a restart
 
   bool operator==(const Continued&) const = default;

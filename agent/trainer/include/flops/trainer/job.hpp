@@ -103,6 +103,7 @@ struct JobReport {
   double train_loss = 0;         // mean over the last epoch
   double train_seconds = 0;      // in all workers
   std::uint64_t resumed_at = 0;  // batches that came with a checkpoint
+  std::uint64_t steps = 0;       // of the optimiser, those before a checkpoint included
   // init
   std::string layout;  // canonical text
 };

@@ -24,7 +24,8 @@ inline constexpr std::size_t max_reason = 512;
 inline constexpr std::size_t max_conditions = 8;
 inline constexpr double max_rate = 1e6;                 // learning rate, weight decay; devices may refuse smaller ones
 inline constexpr std::int64_t max_local_rounds = 1001;  // the task's own and 1000 while offline
-inline constexpr std::int64_t max_reconnect_window = 3600;  // seconds: no status keeps a device away for longer
+inline constexpr std::int64_t max_steps = std::int64_t{1} << 31U;  // of the optimiser, in all local rounds of a task
+inline constexpr std::int64_t max_reconnect_window = 3600;         // seconds: no status keeps a device away for longer
 
 // A blob on the wire: cut into chunks of 256 KiB (blob::chunk_size).
 struct BlobRef {
@@ -113,6 +114,7 @@ struct ResultMessage {
   double train_seconds = 0;
   std::string layout_text;        // init only: the canonical layout
   std::int64_t local_rounds = 1;  // how often the device went through the task's training, offline rounds included
+  std::int64_t steps = 0;         // of the optimiser, in all of those; 0: not said
 
   bool operator==(const ResultMessage&) const = default;
 };
