@@ -1,6 +1,7 @@
 #include "flops/sim/project.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 
 #include "flops/algorithms/spec.hpp"
@@ -130,6 +131,14 @@ void add_all(ConfigSpec& spec, Draft& draft) {
   add_evaluation(spec, draft.project);
 }
 
+// A word or a path without the quotes that TOML wants.
+bool is_bare_text(const std::string& value) {
+  const bool plain = !value.empty() && value.find_first_of("\"\\\n'") == std::string::npos;
+  const bool starts =
+      plain && (std::isalpha(static_cast<unsigned char>(value[0])) != 0 || value[0] == '/' || value[0] == '.');
+  return starts && value != "true" && value != "false";
+}
+
 // "training.epochs = 5" or "data.partition=shards:2": what is no TOML is text.
 Result<> override_with(ConfigSpec& spec, const std::filesystem::path& folder, const std::string& line) {
   const std::string name = (folder / "--set").string();  // paths are relative to the project's folder
@@ -137,14 +146,11 @@ Result<> override_with(ConfigSpec& spec, const std::filesystem::path& folder, co
   if (equals == std::string::npos) {
     return fail(ErrorKind::permanent, "'{}' is not key=value", line);
   }
-  if (auto parsed = spec.parse(line, name); parsed) {
-    return parsed;
-  }
   const std::size_t begin = std::min(line.find_first_not_of(' ', equals + 1), line.size());
   const std::string value = line.substr(begin);
-  const bool plain = value.find_first_of("\"\\\n'") == std::string::npos;
-  auto as_text = spec.parse(plain ? fmt::format("{} = \"{}\"", line.substr(0, equals), value) : line, name);
-  return as_text ? as_text : fail(as_text.error(), "--set " + line);
+  const bool is_text = is_bare_text(value);
+  auto set = spec.parse(is_text ? fmt::format("{} = \"{}\"", line.substr(0, equals), value) : line, name);
+  return set ? set : fail(set.error(), "--set " + line);
 }
 
 algorithms::Spec finish(const AlgorithmDraft& draft) {
