@@ -9,6 +9,8 @@
 #include "flops/core/clock.hpp"
 #include "flops/core/log.hpp"
 #include "flops/models/training.hpp"
+#include "flops/tensor/control_variates.hpp"
+#include "job_variates.hpp"
 #include "mapping.hpp"
 
 namespace flops {
@@ -22,8 +24,19 @@ double seconds_since(SteadyTime start) {
   return Seconds(SystemClock().steady() - start).count();
 }
 
-std::size_t descriptors_of(JobKind kind) {
-  return kind == JobKind::train ? 3 : 1;
+std::size_t descriptors_of(const Job& job) {
+  const std::size_t training = job.control_variates ? 4 : 3;
+  return job.kind == JobKind::train ? training : 1;
+}
+
+// Of what the agent holds: the model's own, or with its variates.
+Result<tensor::Layout> travelling_layout(const models::Model& model, const Job& job) {
+  return job.control_variates ? tensor::with_variates(model.layout()) : model.layout();
+}
+
+models::TrainingPlan plan_of(const trainer::Training& wanted) {
+  return {wanted.epochs,       wanted.batch, wanted.optimizer, wanted.learning_rate, wanted.momentum,
+          wanted.weight_decay, wanted.loss,  wanted.steps,     wanted.proximal};
 }
 
 Result<> stop_for_now() {
@@ -78,31 +91,32 @@ class Checkpoints {
 }  // namespace
 
 // The job's model with the agent's parameters in it.
-Result<models::Model> JobRunner::load_base(const Job& job, int parameters) {
+Result<JobRunner::Base> JobRunner::load_base(const Job& job, int parameters) {
   if (spare_ && spare_->info().name != job.model) {
     spare_.reset();  // its memory first
   }
   auto model = spare_ ? Result<models::Model>(*std::move(spare_)) : models::Model::create(job.model, 0);
   spare_.reset();
-  if (!model) {
-    return model;
+  const auto layout = model ? travelling_layout(*model, job) : fail(model.error());
+  if (!layout) {
+    return fail(layout.error());
   }
-  if (model->layout().id() != job.layout) {
+  if (layout->id() != job.layout) {
     return fail(
         ErrorKind::permanent,
         "model '{}' has the layout {} here, but the job's parameters have {}: is this device's software older or "
         "newer than the coordinator's?",
-        job.model, model->layout().id().short_hex(), job.layout.short_hex());
+        job.model, layout->id().short_hex(), job.layout.short_hex());
   }
-  const auto base = Mapping::open(parameters, model->layout().parameters(), Mapping::Access::read);
+  auto base = Mapping::open(parameters, layout->parameters(), Mapping::Access::read);
   if (!base) {
     return fail(base.error(), "base model");
   }
-  if (auto loaded = model->load(base->values()); !loaded) {
+  if (auto loaded = model->load(base->values().first(model->layout().parameters())); !loaded) {
     return fail(loaded.error());
   }
   last_model_ = job.model;
-  return model;
+  return Base{*std::move(model), job.control_variates ? std::optional(*std::move(base)) : std::nullopt};
 }
 
 void JobRunner::prepare() {
@@ -115,9 +129,9 @@ void JobRunner::prepare() {
 }
 
 Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descriptors, JobObserver& observer) {
-  if (descriptors.size() != descriptors_of(job.kind)) {
+  if (descriptors.size() != descriptors_of(job)) {
     return fail(ErrorKind::permanent, "a job '{}' comes with {} descriptors, not {}", trainer::to_string(job.kind),
-                descriptors_of(job.kind), descriptors.size());
+                descriptors_of(job), descriptors.size());
   }
   if (job.kind == JobKind::init) {
     return init(job, descriptors[0].get());
@@ -128,13 +142,13 @@ Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descript
   if (observer.suspended()) {
     return fail(stop_for_now().error());
   }
-  auto model = load_base(job, descriptors[0].get());
-  if (!model) {
-    return fail(model.error());
+  auto base = load_base(job, descriptors[0].get());
+  if (!base) {
+    return fail(base.error());
   }
   std::optional<trainer::Evaluation> evaluation;
   if (job.kind == JobKind::evaluate || job.evaluate_first) {
-    const auto measured = evaluate(*model, job, observer);
+    const auto measured = evaluate(base->model, job, observer);
     if (!measured) {
       return fail(measured.error());
     }
@@ -145,7 +159,7 @@ Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descript
     if (evaluation) {
       observer.evaluated(*evaluation);
     }
-    auto trained = train(*model, job, descriptors[1].get(), descriptors[2].get(), observer);
+    auto trained = train(*std::move(base), job, descriptors, observer);
     if (!trained) {
       return trained;
     }
@@ -158,21 +172,23 @@ Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descript
 Result<JobReport> JobRunner::init(const Job& job, int result) {
   spare_.reset();
   const auto model = models::Model::create(job.model, job.seed);
-  if (!model) {
-    return fail(model.error());
+  const auto layout = model ? travelling_layout(*model, job) : fail(model.error());
+  if (!layout) {
+    return fail(layout.error());
   }
-  if (::ftruncate(result, static_cast<off_t>(model->layout().bytes())) != 0) {
+  if (::ftruncate(result, static_cast<off_t>(layout->bytes())) != 0) {
     return fail(errno_error(errno, "sizing the memory for the initial parameters"));
   }
-  const auto mapping = Mapping::open(result, model->layout().parameters(), Mapping::Access::write);
+  const auto mapping = Mapping::open(result, layout->parameters(), Mapping::Access::write);
   if (!mapping) {
     return fail(mapping.error(), "initial parameters");
   }
-  if (auto stored = model->store(mapping->values()); !stored) {
+  // Control variates begin with zeros, as the memory does.
+  if (auto stored = model->store(mapping->values().first(model->layout().parameters())); !stored) {
     return fail(stored.error());
   }
   JobReport report;
-  report.layout = model->layout().canonical();
+  report.layout = layout->canonical();
   return report;
 }
 
@@ -193,21 +209,52 @@ Result<trainer::Evaluation> JobRunner::evaluate(models::Model& model, const Job&
   return trainer::Evaluation{outcome->loss, outcome->accuracy, outcome->samples, seconds_since(start)};
 }
 
-Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int result, int checkpoint,
+Result<JobReport> JobRunner::train(Base base, const Job& job, const std::vector<Fd>& descriptors,
                                    JobObserver& observer) {
+  models::Model& model = base.model;
+  const std::uint64_t parameters = model.layout().parameters();
   // Mapped first: a result that does not fit is known before an hour of work.
-  const auto mapping = Mapping::open(result, model.layout().parameters(), Mapping::Access::write);
-  if (!mapping) {
-    return fail(mapping.error(), "trained parameters");
+  const std::uint64_t travelling = base.travelling ? base.travelling->values().size() : parameters;
+  const auto result = Mapping::open(descriptors[1].get(), travelling, Mapping::Access::write);
+  if (!result) {
+    return fail(result.error(), "trained parameters");
   }
+  std::optional<JobVariates> variates;
+  if (base.travelling) {
+    auto opened = JobVariates::open(*std::move(base.travelling), descriptors[3].get(), parameters);
+    if (!opened) {
+      return fail(opened.error());
+    }
+    variates = *std::move(opened);
+  }
+  auto outcome = go_through(model, job, descriptors[2].get(), variates, observer);
+  if (!outcome) {
+    return fail(outcome.error());
+  }
+  if (auto stored = model.store(result->values().first(parameters)); !stored) {
+    return fail(stored.error());
+  }
+  if (variates) {
+    variates->write_returned(result->values().subspan(parameters));
+  }
+  JobReport report;
+  report.samples = outcome->samples;
+  report.train_loss = outcome->loss;
+  report.train_seconds = outcome->seconds;
+  report.resumed_at = outcome->resumed_at;
+  report.steps = outcome->steps;
+  return report;
+}
+
+// From the job's checkpoint, or from the start when there is none that can be used.
+Result<models::TrainingOutcome> JobRunner::go_through(models::Model& model, const Job& job, int checkpoint,
+                                                      const std::optional<JobVariates>& variates,
+                                                      JobObserver& observer) {
   const auto split = splits_.get(job.dataset.train_samples, job.dataset.train_labels);
   if (!split) {
     return fail(split.error(), fmt::format("train split of '{}'", job.dataset.tag));
   }
-  const trainer::Training& wanted = job.training;
-  const models::TrainingPlan plan{wanted.epochs,        wanted.batch,    wanted.optimizer,
-                                  wanted.learning_rate, wanted.momentum, wanted.weight_decay,
-                                  wanted.loss,          wanted.steps,    wanted.proximal};
+  const models::TrainingPlan plan = plan_of(job.training);
   CheckpointMemory memory(checkpoint, job.resume);
   Checkpoints checkpoints(job, memory, observer);
   const auto run = [&](std::span<const std::byte> resume) {
@@ -220,7 +267,7 @@ Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int res
           }
           return checkpoints.on_batch(done, total, snapshot);
         },
-        resume);
+        resume, variates ? variates->begin() : models::ControlVariates());
   };
   const auto resume = job.resume ? memory.read(*job.resume, model.layout().parameters())
                                  : Result<std::vector<std::byte>>(std::vector<std::byte>());
@@ -229,19 +276,7 @@ Result<JobReport> JobRunner::train(models::Model& model, const Job& job, int res
     log::warn("worker", "training begins again: {}", outcome.error().what);
     outcome = run({});
   }
-  if (!outcome) {
-    return fail(outcome.error());
-  }
-  if (auto stored = model.store(mapping->values()); !stored) {
-    return fail(stored.error());
-  }
-  JobReport report;
-  report.samples = outcome->samples;
-  report.train_loss = outcome->loss;
-  report.train_seconds = outcome->seconds;
-  report.resumed_at = outcome->resumed_at;
-  report.steps = outcome->steps;
-  return report;
+  return outcome;
 }
 
 }  // namespace flops

@@ -10,7 +10,10 @@
 #include "flops/core/fd.hpp"
 #include "flops/models/dataset.hpp"
 #include "flops/models/model.hpp"
+#include "flops/models/training.hpp"
 #include "flops/trainer/job.hpp"
+#include "job_variates.hpp"
+#include "mapping.hpp"
 
 namespace flops {
 
@@ -36,12 +39,19 @@ class JobRunner {
   void prepare();
 
  private:
-  [[nodiscard]] Result<models::Model> load_base(const trainer::Job& job, int parameters);
+  struct Base {
+    models::Model model;
+    std::optional<Mapping> travelling;  // with control variates: those too, behind the model's parameters
+  };
+  [[nodiscard]] Result<Base> load_base(const trainer::Job& job, int parameters);
   [[nodiscard]] Result<trainer::JobReport> init(const trainer::Job& job, int result);
   [[nodiscard]] Result<trainer::Evaluation> evaluate(models::Model& model, const trainer::Job& job,
                                                      JobObserver& observer);
-  [[nodiscard]] Result<trainer::JobReport> train(models::Model& model, const trainer::Job& job, int result,
-                                                 int checkpoint, JobObserver& observer);
+  [[nodiscard]] Result<trainer::JobReport> train(Base base, const trainer::Job& job, const std::vector<Fd>& descriptors,
+                                                 JobObserver& observer);
+  [[nodiscard]] Result<models::TrainingOutcome> go_through(models::Model& model, const trainer::Job& job,
+                                                           int checkpoint, const std::optional<JobVariates>& variates,
+                                                           JobObserver& observer);
   models::SplitCache splits_;
   std::string last_model_;
   std::optional<models::Model> spare_;  // as it was made, never used

@@ -84,6 +84,10 @@ Result<> check_variates(const ControlVariates& variates, const TrainingPlan& pla
     return fail(ErrorKind::permanent, "control variates of {} and {} values, but the model has {}",
                 variates.server.size(), variates.own.size(), layout.parameters());
   }
+  const auto finite = [](float value) { return std::isfinite(value); };
+  if (!std::ranges::all_of(variates.server, finite) || !std::ranges::all_of(variates.own, finite)) {
+    return fail(ErrorKind::permanent, "the control variates have values that are not finite");
+  }
   return {};
 }
 

@@ -103,7 +103,7 @@ void bind(ConfigSpec& spec, Draft& draft) {
   spec.choice("log_level", config.log_level, {"trace", "debug", "info", "warn", "error"}, "What is logged");
   spec.path("state.folder", config.state_folder, "Database and identity; the agent must be able to write there");
   spec.integer("state.model_quota_mb", config.model_quota_mb, 1, 1 << 20,
-               "Models are kept for the next rounds up to so many MiB, the least recently used go first");
+               "So many MiB of models, and of control variates, are kept; the least recently used go first");
   spec.integer("state.outbox_quota_mb", config.outbox_quota_mb, 1, 1 << 20,
                "While updates of other runs of so many MiB wait for their receipts, no new training is taken");
   spec.path("trainer.program", config.trainer_program, "The program that trains");

@@ -65,6 +65,7 @@ class Agent {
     SharedFd kept;                         // raw float32 of what earlier local rounds gave
     SharedFd result;                       // what the trainer wrote
     SharedFd checkpoint;                   // of the training
+    SharedFd variates;                     // the device's control variate and the new one (trainer/job.hpp)
     std::optional<trainer::Place> resume;  // the newest whole one in there
     bool only_in_memory = false;           // that one
     std::chrono::steady_clock::time_point last_on_disk{};
@@ -97,6 +98,7 @@ class Agent {
   void remember_reconnect_window();
   void recall_reconnect_window();
   [[nodiscard]] std::string problem_with(const wire::Task& task) const;
+  [[nodiscard]] std::string problem_with_model(const wire::Task& task) const;
   template <class Message>
   void say(std::string_view kind, const Message& message, mqtt::Done done = {});
 
@@ -104,6 +106,7 @@ class Agent {
   void dispatch(const TaskId& id, const Event& event, const Persist& with = {});
   [[nodiscard]] Result<> persist(const TaskState& before, const Step& step, const Persist& with);
   [[nodiscard]] Result<> drop_blob_of(const TaskState& state);
+  [[nodiscard]] Result<> drop_contents_of(const TaskId& id);
   void later(const TaskId& id, Event event);
   void ask_again();
   void tidy_storage();
@@ -121,9 +124,10 @@ class Agent {
   void conditions_changed(const Verdict& verdict);
   [[nodiscard]] EntryPtr find(const TaskId& id) const;
   [[nodiscard]] std::vector<TaskId> task_ids() const;
+  [[nodiscard]] std::vector<const TaskState*> open_states() const;
   [[nodiscard]] std::vector<Digest> models_in_use() const;
 
-  // steps (agent_work.cpp, agent_training.cpp)
+  // steps (agent_work.cpp, agent_training.cpp, agent_variates.cpp)
   void begin_fetch(Entry& entry);
   void begin_assemble(const EntryPtr& entry);
   void assembled(const TaskId& id, const Assembled& outcome);
@@ -137,6 +141,10 @@ class Agent {
   [[nodiscard]] Result<trainer::Job> job_for(const TaskState& state) const;
   [[nodiscard]] trainer::JobCallbacks callbacks_for(const TaskId& id, const std::shared_ptr<Work>& work);
   [[nodiscard]] Result<> prepare_checkpoint(const EntryPtr& entry);
+  [[nodiscard]] Result<> prepare_variates(const EntryPtr& entry);
+  [[nodiscard]] Result<> read_variate_into(const RunId& run, int file, std::uint64_t bytes);
+  [[nodiscard]] Result<> record_update(const wire::Task& task, const EncodedUpdate& update, const SharedFd& variates);
+  [[nodiscard]] Result<> adopt_variate(const wire::TaskRef& ref);
   void checkpointed(const TaskId& id, const std::shared_ptr<Work>& work, const trainer::CheckpointNote& note);
   void keep_checkpoint(const TaskId& id, const std::shared_ptr<Work>& work);
   void keep_checkpoints();

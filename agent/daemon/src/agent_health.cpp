@@ -152,7 +152,10 @@ std::uint64_t Agent::room() {
 // cancelled.
 bool Agent::has_room_for(const wire::Task& task) {
   auto layout = tensor::Layout::parse(task.layout_text);
-  const std::uint64_t needed = health::room_for_model(layout ? layout->bytes() : 0);
+  const std::uint64_t model = layout ? layout->bytes() : 0;
+  // The device's control variate and the new one: together as large as the model that they travel with.
+  const std::uint64_t variates = task.training.control_variates ? model : 0;
+  const std::uint64_t needed = health::room_for_model(model) + variates;
   const std::string lack = health::lack_of_room(needed, room(), "a task of this model", config_.state_folder.string());
   if (lack.empty()) {
     return true;

@@ -7,6 +7,7 @@
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 #include "flops/tensor/codec.hpp"
+#include "flops/tensor/control_variates.hpp"
 
 namespace flops::agent {
 namespace {
@@ -17,6 +18,9 @@ constexpr const char* reconnect_window_key = "reconnect_window";  // in seconds
 
 // A task needs the base model, the trained one and the trainer's own copy; offline also what earlier rounds gave.
 constexpr std::uint64_t copies_of_model = 3;
+// Of [x, c]: those for the agent, the device's variate with the new one, and three halves for the trainer, whose model,
+// its base and the difference of the variates are of the model's size.
+constexpr std::uint64_t copies_with_variates = 5;
 
 }  // namespace
 
@@ -172,9 +176,7 @@ void Agent::on_task(const wire::Task& task) {
     say("ack", wire::Ack{task.ref, wire::AckStatus::declined, "this task is over here"});
     return;
   }
-  std::vector<const TaskState*> open;
-  std::ranges::transform(entries_, std::back_inserter(open), [](const EntryPtr& entry) { return &entry->state; });
-  Admission admission = admit(open, task, static_cast<std::uint64_t>(config_.outbox_quota_mb) << 20U);
+  Admission admission = admit(open_states(), task, static_cast<std::uint64_t>(config_.outbox_quota_mb) << 20U);
   if (admission.refusal.empty()) {
     admission.refusal = problem_with(task);
   }
@@ -208,14 +210,23 @@ std::string Agent::problem_with(const wire::Task& task) const {
   if (std::ranges::find(datasets_, task.data, &wire::Dataset::tag) == datasets_.end()) {
     return fmt::format("no usable data set '{}' here", task.data);
   }
+  return problem_with_model(task);
+}
+
+std::string Agent::problem_with_model(const wire::Task& task) const {
   auto layout = tensor::Layout::parse(task.layout_text);
   if (!layout) {
     return layout.error().within("layout_text").what;
   }
+  const bool variates = task.training.control_variates;
+  if (auto model = variates ? tensor::without_variates(*layout) : layout; !model) {
+    return model.error().within("layout_text").what;
+  }
   if (task.base.empty()) {
     return "the task names no base model";
   }
-  const std::uint64_t copies = copies_of_model + (config_.offline_continue > 0 ? 1 : 0);
+  const std::uint64_t copies =
+      variates ? copies_with_variates : copies_of_model + (config_.offline_continue > 0 ? 1 : 0);
   if (layout->bytes() > machine_.memory_bytes / copies) {
     return fmt::format("the model needs {} MiB, this device has {} MiB", copies * (layout->bytes() >> 20U),
                        machine_.memory_bytes >> 20U);

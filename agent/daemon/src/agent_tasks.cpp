@@ -51,6 +51,12 @@ std::vector<TaskId> Agent::task_ids() const {
   return ids;
 }
 
+std::vector<const TaskState*> Agent::open_states() const {
+  std::vector<const TaskState*> states;
+  std::ranges::transform(entries_, std::back_inserter(states), [](const EntryPtr& entry) { return &entry->state; });
+  return states;
+}
+
 std::vector<Digest> Agent::models_in_use() const {
   std::vector<Digest> models;
   for (const EntryPtr& entry : entries_) {
@@ -119,6 +125,11 @@ Result<> Agent::persist(const TaskState& before, const Step& step, const Persist
     return put;
   }
   for (const Action& action : step.actions) {
+    if (std::holds_alternative<action::AdoptVariate>(action)) {
+      if (auto adopted = adopt_variate(step.next.task.ref); !adopted) {
+        return adopted;
+      }
+    }
     const bool forget = std::holds_alternative<action::Forget>(action);
     if (!forget && !std::holds_alternative<action::DropBlob>(action)) {
       continue;
@@ -127,15 +138,17 @@ Result<> Agent::persist(const TaskState& before, const Step& step, const Persist
     if (auto dropped = drop_blob_of(is_over(before.phase) ? step.next : before); !dropped) {
       return dropped;
     }
-    const TaskId& id = step.next.task.ref.task;
-    if (auto dropped = forget ? storage_.drop_update(id) : Result<>(); !dropped) {
-      return dropped;
-    }
-    if (auto dropped = forget ? storage_.drop_checkpoint(id) : Result<>(); !dropped) {
+    if (auto dropped = forget ? drop_contents_of(step.next.task.ref.task) : Result<>(); !dropped) {
       return dropped;
     }
   }
   return {};
+}
+
+Result<> Agent::drop_contents_of(const TaskId& id) {
+  auto dropped = storage_.drop_update(id);
+  dropped = dropped ? storage_.drop_checkpoint(id) : dropped;
+  return dropped ? storage_.drop_variate(id) : dropped;
 }
 
 Result<> Agent::drop_blob_of(const TaskState& state) {
@@ -234,7 +247,7 @@ void Agent::carry_out(const EntryPtr& entry, const Action& action) {
   } else if (std::holds_alternative<action::StopWork>(action)) {
     stop_work(*entry);
   }
-  // DropBlob and Forget were part of the transaction.
+  // DropBlob, AdoptVariate and Forget were part of the transaction.
 }
 
 void Agent::stop_work(Entry& entry) {
@@ -320,7 +333,7 @@ void Agent::schedule() {
   }
   std::optional<std::chrono::steady_clock::time_point> earliest;
   for (const EntryPtr& entry : entries_) {
-    if (entry->state.phase != Phase::ready) {
+    if (entry->state.phase != Phase::ready || must_wait(open_states(), entry->state)) {
       continue;
     }
     if (entry->not_before <= std::chrono::steady_clock::now()) {

@@ -100,6 +100,7 @@ Result<trainer::Job> Agent::job_for(const TaskState& state) const {
   job.training = {task.training.epochs,        task.training.batch,    task.training.optimizer,
                   task.training.learning_rate, task.training.momentum, task.training.weight_decay,
                   task.training.loss,          task.training.steps,    task.training.proximal};
+  job.control_variates = task.training.control_variates;
   job.evaluate_first = task.kind == wire::TaskKind::train && task.evaluate && !state.metrics && rounds == 0;
   job.checkpoints = {config_.checkpoint_batches, Seconds(config_.checkpoint_interval).count()};
   if (task.kind == wire::TaskKind::init) {
@@ -134,7 +135,9 @@ void Agent::start_trainer(const EntryPtr& entry) {
     later(entry->id(), event::TrainFailed{result.error()});
     return;
   }
-  if (auto prepared = prepare_checkpoint(entry); !prepared) {
+  auto prepared = prepare_checkpoint(entry);
+  prepared = prepared ? prepare_variates(entry) : prepared;
+  if (!prepared) {
     later(entry->id(), event::TrainFailed{prepared.error()});
     return;
   }
@@ -143,8 +146,9 @@ void Agent::start_trainer(const EntryPtr& entry) {
   job->resume = work->resume;
   const auto descriptor = [](const SharedFd& file) { return file ? file->get() : -1; };
   const SharedFd& from = entry->state.continued ? work->kept : work->base;
-  auto started = trainer_.start(*job, {descriptor(from), descriptor(work->result), descriptor(work->checkpoint)},
-                                callbacks_for(entry->id(), work));
+  const trainer::JobMemory memory{descriptor(from), descriptor(work->result), descriptor(work->checkpoint),
+                                  descriptor(work->variates)};
+  auto started = trainer_.start(*job, memory, callbacks_for(entry->id(), work));
   if (!started) {
     work->result.reset();
     later(entry->id(), event::TrainFailed{started.error()});
@@ -319,9 +323,10 @@ void Agent::trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<
   }
 }
 
-// For how many rounds this task may be trained beyond its own.
+// For how many rounds this task may be trained beyond its own. A control variate is of one round.
 int Agent::offline_rounds(const TaskState& state) const {
-  const bool offline = !link_->up() && state.task.kind == wire::TaskKind::train;
+  const wire::Task& task = state.task;
+  const bool offline = !link_->up() && task.kind == wire::TaskKind::train && !task.training.control_variates;
   return offline ? static_cast<int>(config_.offline_continue) : 0;
 }
 

@@ -154,7 +154,7 @@ void Agent::begin_encode(const EntryPtr& entry) {
 }
 
 void Agent::encode(const EntryPtr& entry) {
-  const wire::Task& task = entry->state.task;
+  const wire::Task task = entry->state.task;
   const TaskId id = entry->id();
   const std::shared_ptr<Work> work = entry->work;
   auto layout = tensor::Layout::parse(task.kind == wire::TaskKind::init ? work->outcome.layout_text : task.layout_text);
@@ -163,10 +163,10 @@ void Agent::encode(const EntryPtr& entry) {
     later(id, event::EncodeFailed{layout ? codec.error() : layout.error()});
     return;
   }
-  worker_.run([this, id, work, codec = *codec, layout = *std::move(layout), values = work->result, base = work->base,
-               &stop = worker_.stopping()]() -> Worker::After {
+  worker_.run([this, id, task, work, codec = *codec, layout = *std::move(layout), values = work->result,
+               base = work->base, &stop = worker_.stopping()]() -> Worker::After {
     auto update = encode_update(codec, layout, values->get(), base ? base->get() : -1, stop);
-    return [this, id, work, update = std::move(update)] {
+    return [this, id, task, work, update = std::move(update)] {
       if (work->abandoned || stopping_) {
         return;
       }
@@ -174,10 +174,9 @@ void Agent::encode(const EntryPtr& entry) {
       work->kept.reset();
       work->result.reset();
       if (update) {
-        dispatch(id, event::Encoded{update->ref, work->outcome}, [this, id, update] {
-          auto dropped = storage_.drop_checkpoint(id);
-          return dropped ? storage_.put_update(id, update->ref, part_source(update->file)) : dropped;
-        });
+        const SharedFd variates = std::exchange(work->variates, nullptr);
+        dispatch(id, event::Encoded{update->ref, work->outcome},
+                 [this, task, update, variates] { return record_update(task, *update, variates); });
       } else {
         dispatch(id, event::EncodeFailed{update.error()});
       }

@@ -67,7 +67,8 @@ Result<> add_database(Text out, Storage& storage) {
   std::size_t damaged = 0;
   auto tasks = datasets ? storage.tasks(damaged) : fail(datasets.error());
   auto models = tasks ? storage.models() : fail(tasks.error());
-  auto evaluations = models ? storage.evaluations(shown_evaluations) : fail(models.error());
+  auto variates = models ? storage.variates() : fail(models.error());
+  auto evaluations = variates ? storage.evaluations(shown_evaluations) : fail(variates.error());
   if (!evaluations) {
     return fail(evaluations.error());
   }
@@ -87,6 +88,9 @@ Result<> add_database(Text out, Storage& storage) {
   fmt::format_to(out, "models       {}\n", models->size());
   for (const StoredModel& model : *models) {
     fmt::format_to(out, "  {}  run {}  {} bytes\n", model.digest.short_hex(), model.run, model.bytes);
+  }
+  for (const StoredVariate& variate : *variates) {
+    fmt::format_to(out, "variate      run {}  {} bytes\n", variate.run, variate.bytes);
   }
   for (const Evaluation& evaluation : *evaluations) {
     const wire::Metrics& metrics = evaluation.metrics;

@@ -44,13 +44,15 @@ Result<> Storage::keep_only(const std::vector<TaskState>& open) {
       wanted.insert(state.task.base_blob->sha256.hex());
     }
   }
-  return contents_.each("SELECT id, key FROM contents WHERE kind <> 'model'", {},
-                        [&](const store::Row& row) -> Result<> {
-                          if (!wanted.contains(row.text(1))) {
-                            doomed_.insert(row.integer(0));
-                          }
-                          return {};
-                        });
+  return contents_.each(
+      "SELECT id, coalesce(task, key) FROM contents LEFT JOIN variates ON content = id "
+      "WHERE kind <> 'model' OR task IS NOT NULL",
+      {}, [&](const store::Row& row) -> Result<> {
+        if (!wanted.contains(row.text(1))) {
+          doomed_.insert(row.integer(0));
+        }
+        return {};
+      });
 }
 
 Result<> Storage::read_parts(std::int64_t content, const PartSink& sink) {

@@ -88,7 +88,7 @@ DROP TABLE contents;
 ALTER TABLE tasks ADD COLUMN continued TEXT;
 )sql"};
 
-inline constexpr std::array<std::string_view, 1> content_migrations = {R"sql(
+inline constexpr std::array<std::string_view, 2> content_migrations = {R"sql(
 -- Long values in parts of 256 KiB. key: the digest of a blob or model, the task of an update or checkpoint. An id is
 -- never used again: the ids of dropped contents are remembered for a while.
 CREATE TABLE contents(
@@ -112,6 +112,16 @@ CREATE TABLE models(
 -- The newest checkpoint of a task's training.
 CREATE TABLE checkpoints(
   content INTEGER PRIMARY KEY REFERENCES contents(id) ON DELETE CASCADE,
+  sha256 TEXT NOT NULL
+);
+)sql",
+                                                                       R"sql(
+-- Control variates: contents of the kind 'model' that are listed here and not among the models. SQLite cannot change a
+-- CHECK, and copying every part for a kind of their own would wear the card and need its room twice.
+CREATE TABLE variates(
+  content INTEGER PRIMARY KEY REFERENCES contents(id) ON DELETE CASCADE,
+  run TEXT NOT NULL,
+  task TEXT,  -- whose update it goes with, until that is receipted; none: it is the run's
   sha256 TEXT NOT NULL
 );
 )sql"};

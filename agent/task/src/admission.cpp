@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <tuple>
 
 #include "flops/agent_task/task_machine.hpp"
@@ -15,6 +16,18 @@ std::uint64_t waiting_bytes(const TaskState& state) {
 
 }  // namespace
 
+bool waits_for_receipt(const TaskState& state) {
+  const bool says_update = state.result && state.result->ok && state.result->update.size > 0;
+  return state.task.kind == wire::TaskKind::train && state.task.training.control_variates && says_update;
+}
+
+bool must_wait(const std::vector<const TaskState*>& open, const TaskState& state) {
+  const wire::TaskRef& ref = state.task.ref;
+  return state.task.kind == wire::TaskKind::train && std::ranges::any_of(open, [&](const TaskState* other) {
+           return other->task.ref.run == ref.run && other->task.ref.task != ref.task && waits_for_receipt(*other);
+         });
+}
+
 Admission admit(const std::vector<const TaskState*>& open, const wire::Task& task, std::uint64_t outbox_quota) {
   Admission admission;
   std::uint64_t waiting = 0;
@@ -30,7 +43,9 @@ Admission admit(const std::vector<const TaskState*>& open, const wire::Task& tas
     if (older(task.ref, theirs)) {
       return {fmt::format("round {} of run {} is at work here already", theirs.round, theirs.run), {}};
     }
-    admission.superseded.push_back(theirs.task);
+    if (!waits_for_receipt(*other)) {
+      admission.superseded.push_back(theirs.task);
+    }
   }
   if (open.size() - admission.superseded.size() >= max_open_tasks) {
     return {fmt::format("{} tasks are at work here already", open.size()), {}};

@@ -132,7 +132,11 @@ void Machine::operator()(const event::Receipted& event) {
   // `accepted` and `duplicate` mean that the contribution counts, whichever update brought it. A rejection is
   // about one update only.
   const bool ours = said() && (event.receipt.blob.empty() || event.receipt.blob == state().result->update.sha256);
-  if (ours || event.receipt.status != wire::ReceiptStatus::rejected) {
+  const bool counts = event.receipt.status != wire::ReceiptStatus::rejected;
+  if (ours || counts) {
+    if (counts && waits_for_receipt(state())) {
+      act(action::AdoptVariate{});
+    }
     finish();
   }
 }

@@ -161,7 +161,11 @@ std::string_view to_string(JobKind kind) {
 }
 
 std::string to_json(const Job& job) {
-  json::object object{{"v", job_version}, {"job", to_string(job.kind)}, {"model", job.model}, {"seed", job.seed}};
+  json::object object{{"v", job_version},
+                      {"job", to_string(job.kind)},
+                      {"model", job.model},
+                      {"seed", job.seed},
+                      {"control_variates", job.control_variates}};
   if (job.kind != JobKind::init) {
     object["layout"] = job.layout.hex();
     object["evaluate_batch"] = job.evaluate_batch;
@@ -194,6 +198,7 @@ Result<Job> parse_job(std::string_view text) {
   job.kind = read_kind(fields);
   job.model = fields.text("model", max_name);
   job.seed = fields.natural("seed");
+  job.control_variates = fields.boolean("control_variates");
   const Result<> read = job.kind == JobKind::init ? fields.done() : read_work(fields, job);
   if (!read) {
     return fail(read.error(), "job");

@@ -26,17 +26,20 @@ constexpr int packets_per_turn = 32;
 constexpr int socket_in_worker = 3;
 
 // What the job's kind uses, in the order in which it travels.
-Result<std::vector<Fd>> duplicate_memory(JobKind kind, const JobMemory& memory) {
+Result<std::vector<Fd>> duplicate_memory(const Job& job, const JobMemory& memory) {
   std::vector<int> used;
-  switch (kind) {
+  switch (job.kind) {
     case JobKind::init: used = {memory.result}; break;
     case JobKind::evaluate: used = {memory.parameters}; break;
     case JobKind::train: used = {memory.parameters, memory.result, memory.checkpoint}; break;
   }
+  if (job.kind == JobKind::train && job.control_variates) {
+    used.push_back(memory.variates);
+  }
   std::vector<Fd> copies;
   for (const int fd : used) {
     if (fd < 0) {
-      return fail(ErrorKind::bug, "a job '{}' came without all of its memory", to_string(kind));
+      return fail(ErrorKind::bug, "a job '{}' came without all of its memory", to_string(job.kind));
     }
     copies.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (!copies.back().valid()) {
@@ -134,7 +137,7 @@ Result<> ProcessTrainer::State::start(const Job& job, const JobMemory& memory, J
   if (!stopping.empty()) {
     return fail(ErrorKind::cancelled, "the trainer is being stopped");
   }
-  auto duplicates = duplicate_memory(job.kind, memory);
+  auto duplicates = duplicate_memory(job, memory);
   if (!duplicates) {
     return fail(duplicates.error());
   }

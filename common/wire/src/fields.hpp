@@ -23,6 +23,7 @@ class Writer {
 
   void text(const char* name, const std::string& value, std::size_t /*limit*/) { out_[name] = value; }
   void boolean(const char* name, bool value) { out_[name] = value; }
+  void optional_boolean(const char* name, bool value) { boolean(name, value); }
   template <class Integer>
   void integer(const char* name, Integer value, std::int64_t /*min*/, std::int64_t /*max*/) {
     out_[name] = static_cast<std::int64_t>(value);
@@ -115,6 +116,11 @@ class Reader {
 
   void text(const char* name, std::string& value, std::size_t limit);
   void boolean(const char* name, bool& value);
+  void optional_boolean(const char* name, bool& value) {
+    if (find_optional(name) != nullptr) {
+      boolean(name, value);
+    }
+  }
   template <class Integer>
   void integer(const char* name, Integer& value, std::int64_t min, std::int64_t max) {
     if (const auto number = read_integer(name, min, max)) {

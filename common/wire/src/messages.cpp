@@ -104,6 +104,7 @@ void fields(V& v, TrainingSpec& m) {
   v.text("loss", m.loss, 32);
   v.optional_integer("steps", m.steps, 0, 1'000'000);
   v.optional_number("proximal", m.proximal, 0, max_rate);
+  v.optional_boolean("control_variates", m.control_variates);
 }
 
 template <class V>

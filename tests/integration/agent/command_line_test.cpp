@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 
 #include "fake_model.hpp"
 #include "fleet.hpp"
+#include "flops/agent_storage/storage.hpp"
 #include "flops/core/file.hpp"
 #include "flops/core/version.hpp"
 
@@ -122,4 +124,26 @@ TEST_CASE("command line: status shows identity, tasks and models while the agent
   CHECK(says(status, fmt::format("{}  run run-1", task.base.short_hex())));
   CHECK(says(status, "accuracy 0.2500"));
   CHECK(fleet.agent_runs());
+}
+
+TEST_CASE("command line: status lists the control variates that are kept") {
+  const Fleet fleet;
+  const std::vector<std::byte> bytes(40);
+  {
+    auto storage = agent::Storage::open(fleet.folder() / "state", agent::Damaged::refuse, 0);
+    REQUIRE(storage.has_value());
+    const auto source = [&](std::uint64_t offset, std::span<std::byte> into) -> Result<> {
+      std::ranges::copy(std::span(bytes).subspan(offset, into.size()), into.begin());
+      return {};
+    };
+    const RunId of = *RunId::parse("run-9");
+    for (const char* task : {"t1", "t2"}) {  // the second waits for its receipt
+      REQUIRE(storage->put_variate(*TaskId::parse(task), of, bytes.size(), source).has_value());
+    }
+    REQUIRE(storage->adopt_variate(*TaskId::parse("t1"), of, {}).has_value());
+  }
+  const Outcome status = run({"status", "--config", fleet.config_file().string()});
+  CHECK(status.code == 0);
+  CHECK(says(status, "variate      run run-9  40 bytes\n"));
+  CHECK(status.text.find("variate") == status.text.rfind("variate"));
 }

@@ -30,4 +30,13 @@ inline std::vector<float> fake_trained(std::vector<float> values, std::uint64_t 
   return values;
 }
 
+// The device's next control variate, after it trained x to y with `own`.
+inline std::vector<float> fake_variate(std::vector<float> own, const std::vector<float>& x,
+                                       const std::vector<float>& y) {
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    own[i] = own[i] * 0.5F + (x[i] - y[i]);
+  }
+  return own;
+}
+
 }  // namespace flops::test

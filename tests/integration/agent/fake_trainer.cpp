@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fake_model.hpp"
+#include "flops/tensor/control_variates.hpp"
 #include "flops/trainer/job.hpp"
 
 namespace {
@@ -24,8 +25,8 @@ void answer(const Answer& what) {
   }
 }
 
-std::vector<float> read_values(int fd) {
-  std::vector<float> values(test::fake_parameters);
+std::vector<float> read_values(int fd, std::size_t count = test::fake_parameters) {
+  std::vector<float> values(count);
   const std::size_t bytes = values.size() * sizeof(float);
   if (::pread(fd, values.data(), bytes, 0) != static_cast<ssize_t>(bytes)) {
     std::_Exit(2);
@@ -33,9 +34,9 @@ std::vector<float> read_values(int fd) {
   return values;
 }
 
-void write_values(int fd, const std::vector<float>& values) {
+void write_values(int fd, const std::vector<float>& values, std::size_t at = 0) {
   const std::size_t bytes = values.size() * sizeof(float);
-  if (::pwrite(fd, values.data(), bytes, 0) != static_cast<ssize_t>(bytes)) {
+  if (::pwrite(fd, values.data(), bytes, static_cast<off_t>(at * sizeof(float))) != static_cast<ssize_t>(bytes)) {
     std::_Exit(3);
   }
 }
@@ -85,11 +86,31 @@ void leave_checkpoint(int memory) {
   answer(what);
 }
 
+// [x, 0]
+void init(const Job& job, int result, JobReport& report) {
+  const tensor::Layout layout = *tensor::Layout::parse(test::fake_layout);
+  const tensor::Layout travelling = job.control_variates ? *tensor::with_variates(layout) : layout;
+  std::vector<float> values = test::fake_initial(job.seed);
+  values.resize(travelling.parameters());
+  write_values(result, values);
+  report.layout = travelling.canonical();
+}
+
+// The new control variate behind the device's own, and what is to be sent behind the trained model.
+void train_variates(const Packet& packet, const std::vector<float>& x, const std::vector<float>& y) {
+  const std::vector<float> both = read_values(packet.descriptors.at(0).get(), 2 * test::fake_parameters);
+  const std::vector<float> before = read_values(packet.descriptors.at(3).get());
+  const std::vector<float> after = test::fake_variate(before, x, y);
+  std::vector<float> sent(after.size());
+  tensor::variate_to_return(std::span(both).subspan(test::fake_parameters), before, after, sent);
+  write_values(packet.descriptors.at(3).get(), after, test::fake_parameters);
+  write_values(packet.descriptors.at(1).get(), sent, test::fake_parameters);
+}
+
 void work(const Job& job, const Packet& packet) {
   JobReport report;
   if (job.kind == JobKind::init) {
-    write_values(packet.descriptors.at(0).get(), test::fake_initial(job.seed));
-    report.layout = test::fake_layout;
+    init(job, packet.descriptors.at(0).get(), report);
   } else {
     const std::vector<float> base = read_values(packet.descriptors.at(0).get());
     if (job.kind == JobKind::evaluate || job.evaluate_first) {
@@ -102,7 +123,11 @@ void work(const Job& job, const Packet& packet) {
       Answer progress;
       progress.progress = Progress{"training", 1, 2};
       answer(progress);
-      write_values(packet.descriptors.at(1).get(), test::fake_trained(base, job.seed));
+      const std::vector<float> trained = test::fake_trained(base, job.seed);
+      write_values(packet.descriptors.at(1).get(), trained);
+      if (job.control_variates) {
+        train_variates(packet, base, trained);
+      }
       report.samples = test::fake_samples;
       report.train_loss = 0.5;
       report.train_seconds = 0.02;

@@ -7,6 +7,7 @@
 #include "flops/core/file.hpp"
 #include "flops/crypto/digest.hpp"
 #include "flops/tensor/codec.hpp"
+#include "flops/tensor/control_variates.hpp"
 #include "flops/tensor/safetensors.hpp"
 
 namespace flops::test {
@@ -36,7 +37,9 @@ tensor::Layout fake_model_layout() {
 }
 
 Digest model_digest_of(const std::vector<float>& values) {
-  return tensor::model_digest(fake_model_layout(), tensor::from_memory(values)).value();
+  const tensor::Layout model = fake_model_layout();
+  const tensor::Layout layout = values.size() == model.parameters() ? model : *tensor::with_variates(model);
+  return tensor::model_digest(layout, tensor::from_memory(values)).value();
 }
 
 EncodedModel encode_model(const std::vector<float>& values, const std::vector<float>* base) {
@@ -52,7 +55,7 @@ EncodedModel encode_model(const std::vector<float>& values, const std::vector<fl
 }
 
 std::vector<float> decode_update(const std::string& bytes, const std::vector<float>* base) {
-  std::vector<float> values(fake_parameters);
+  std::vector<float> values(base != nullptr ? base->size() : fake_parameters);
   std::size_t at = 0;
   auto decoded = tensor::decode(
       values.size(), bytes.size(),

@@ -31,6 +31,7 @@ struct EncodedModel {
 };
 [[nodiscard]] EncodedModel encode_model(const std::vector<float>& values, const std::vector<float>* base = nullptr);
 [[nodiscard]] std::vector<float> decode_update(const std::string& bytes, const std::vector<float>* base);
+// Of a model, or of one with its control variates.
 [[nodiscard]] Digest model_digest_of(const std::vector<float>& values);
 [[nodiscard]] tensor::Layout fake_model_layout();
 

@@ -6,6 +6,7 @@
 #include "fleet.hpp"
 #include "flops/agent_task/task_machine.hpp"
 #include "flops/core/file.hpp"
+#include "flops/tensor/control_variates.hpp"
 
 using namespace flops;
 using namespace flops::test;
@@ -105,6 +106,30 @@ TEST_CASE("agent: without leave it trains its round offline and waits") {
   wait_for_log(fleet, "encoding -> offering");
   restore_link(fleet);
   check_update(fleet, task, 1);
+}
+
+TEST_CASE("agent: with control variates one round is all, also offline") {
+  Fleet fleet;
+  allow_rounds(fleet, 2);
+  set_temperature(fleet, 95);
+  fleet.start_agent();
+  (void)fleet.next<wire::Hello>("hello");
+  std::vector<float> base = fake_initial(7);
+  base.resize(2 * fake_parameters);
+  const EncodedModel complete = encode_model(base);
+  fleet.publish_blob(complete);
+  wire::Task task = fleet.task("t1", 1);
+  task.layout_text = tensor::with_variates(fake_model_layout())->canonical();
+  task.training.control_variates = true;
+  task.base = model_digest_of(base);
+  task.base_blob = complete.ref;
+  fleet.command("task", task);
+  wait_for_log(fleet, "assembling -> ready");
+  cut_link(fleet);
+  set_temperature(fleet, 20);
+  wait_for_log(fleet, "encoding -> offering");
+  restore_link(fleet);
+  CHECK(fleet.next<wire::ResultMessage>("result").local_rounds == 1);
 }
 
 TEST_CASE("agent: back online between two rounds it sends what it has, also when it may not train") {

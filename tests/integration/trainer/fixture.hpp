@@ -99,10 +99,11 @@ class TrainerUnderTest {
     return test::run_until(loop_, condition, std::chrono::seconds(90));
   }
   // One job from start to end.
-  Heard run(const trainer::Job& job, const Fd& parameters, const Fd& result) {
+  Heard run(const trainer::Job& job, const Fd& parameters, const Fd& result, const Fd& variates = Fd()) {
     Heard heard;
     const Fd checkpoint = memory(0);
-    REQUIRE(trainer_->start(job, {parameters.get(), result.get(), checkpoint.get()}, heard.callbacks()));
+    REQUIRE(
+        trainer_->start(job, {parameters.get(), result.get(), checkpoint.get(), variates.get()}, heard.callbacks()));
     REQUIRE(run_until([&] { return heard.end.has_value(); }));
     return heard;
   }

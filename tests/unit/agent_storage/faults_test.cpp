@@ -16,6 +16,10 @@ const TaskId& id() {
   return task;
 }
 
+RunId run() {
+  return *RunId::parse("run-1");
+}
+
 // One round on one device as the daemon goes through it: from whatever state is stored to the end.
 class Round {
  public:
@@ -44,6 +48,7 @@ class Round {
   const std::vector<std::byte> model_bytes = pattern(6'000, 3);
   const std::vector<std::byte> update_bytes = pattern(20'000, 4);
   const std::vector<std::byte> checkpoint_bytes = pattern(7'000, 5);
+  const std::vector<std::byte> variate_bytes = pattern(6'000, 6);
 
  private:
   // True: there is more to do.
@@ -147,9 +152,9 @@ class Round {
     auto ready = put(
         storage, Phase::offering,
         [&]() -> Result<> {
-          auto dropped = storage.drop_checkpoint(id());
-          return dropped ? storage.put_update(id(), {digest(4), update_bytes.size()}, source_of(update_bytes))
-                         : dropped;
+          auto done = storage.drop_checkpoint(id());
+          done = done ? storage.put_update(id(), {digest(4), update_bytes.size()}, source_of(update_bytes)) : done;
+          return done ? storage.put_variate(id(), run(), variate_bytes.size(), source_of(variate_bytes)) : done;
         },
         Durability::full);
     offered = offered || ready.has_value();
@@ -172,7 +177,9 @@ class Round {
 
   Result<> receipt(Storage& storage) {
     auto done = put(storage, Phase::finished, [&]() -> Result<> {
-      auto dropped = storage.drop_update(id());
+      auto adopted = storage.adopt_variate(id(), run(), {});
+      auto dropped = adopted ? storage.drop_update(id()) : adopted;
+      dropped = dropped ? storage.drop_variate(id()) : dropped;
       dropped = dropped ? storage.drop_checkpoint(id()) : dropped;
       return dropped ? storage.drop_blob(digest(2)) : dropped;  // a restart forgot that it was dropped
     });
@@ -185,7 +192,18 @@ class Round {
       return fail(done.error());
     }
     auto read = check_model(storage);
+    read = read ? check_variate(storage) : read;
     return read ? Result<bool>(false) : fail(read.error());
+  }
+
+  // What the update that counted came with.
+  Result<> check_variate(Storage& storage) {
+    std::vector<std::byte> read;
+    auto done = storage.read_variate(run(), append_to(read));
+    if (done) {
+      CHECK(read == variate_bytes);
+    }
+    return done;
   }
 
   Result<> check_model(Storage& storage) {
@@ -209,7 +227,7 @@ void check_end(Storage& storage) {
   REQUIRE(storage.contents().check());
   CHECK(storage.is_finished(id()).value());
   CHECK(tasks_of(storage).empty());
-  CHECK(storage.contents().integer("SELECT count(*) FROM contents").value() == 1);  // the model
+  CHECK(storage.contents().integer("SELECT count(*) FROM contents").value() == 2);  // the model, the variate
 }
 
 // What an agent does when it starts, and what it must find.

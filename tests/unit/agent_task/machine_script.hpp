@@ -84,6 +84,7 @@ struct ActionName {
   }
   std::string operator()(const action::StopWork&) const { return "stop"; }
   std::string operator()(const action::DropBlob&) const { return "drop blob"; }
+  std::string operator()(const action::AdoptVariate&) const { return "adopt"; }
   std::string operator()(const action::Forget&) const { return "forget"; }
 };
 

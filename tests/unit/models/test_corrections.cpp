@@ -1,6 +1,7 @@
 // What algorithms change on the device: a number of steps, FedProx's pull, SCAFFOLD's control variates.
 #include <cmath>
 #include <future>
+#include <limits>
 
 #include <doctest/doctest.h>
 
@@ -137,6 +138,10 @@ TEST_CASE("control variates: buffers have none, and those that do not fit are re
   CHECK(own[0] != 0);
   SUBCASE("length") {
     own.pop_back();
+    CHECK_FALSE(models::train(model, split, plan, 5, go_on, {}, {server, own}));
+  }
+  SUBCASE("not finite") {
+    own[7] = std::numeric_limits<float>::infinity();
     CHECK_FALSE(models::train(model, split, plan, 5, go_on, {}, {server, own}));
   }
   SUBCASE("momentum") {

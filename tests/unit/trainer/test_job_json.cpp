@@ -16,6 +16,7 @@ Job a_job(JobKind kind) {
   Job job;
   job.kind = kind;
   job.model = "cnn-small";
+  job.control_variates = true;
   job.seed = 18'446'744'073'709'551'615ULL;
   if (kind != JobKind::init) {
     job.layout = *Digest::from_hex(std::string(64, 'a'));
@@ -58,6 +59,7 @@ TEST_CASE("job: every kind survives the way through JSON") {
     CHECK(read->kind == job.kind);
     CHECK(read->model == job.model);
     CHECK(read->layout == job.layout);
+    CHECK(read->control_variates);
     CHECK(read->seed == job.seed);
     CHECK(read->dataset.tag == job.dataset.tag);
     CHECK(read->dataset.train_samples == job.dataset.train_samples);
@@ -106,6 +108,8 @@ TEST_CASE("job: what is wrong in one is refused with the field and what it must 
       {"training.learning_rate", "1e300", "'training.learning_rate' must be a number"},
       {"training.learning_rate", "\"0.1\"", "'training.learning_rate' must be a number"},
       {"training.momentum", "1.1", "'training.momentum' must be a number from 0 to 1"},
+      {"control_variates", "", "'control_variates' is missing"},
+      {"control_variates", "1", "'control_variates' must be true or false"},
       {"evaluate_first", "1", "'evaluate_first' must be true or false"},
       {"evaluate_batch", "0", "'evaluate_batch' must be an integer"},
       {"checkpoints", "", "checkpoints"},

@@ -138,6 +138,22 @@ TEST_CASE("wire: training may have steps and a proximal term, and has none when 
   }
 }
 
+TEST_CASE("wire: a task has no control variates when older peers say nothing") {
+  Task task;
+  task.ref = reference();
+  task.training.control_variates = true;
+  round_trip(task);
+  const std::string good = encode(task);
+  const std::string field = R"(,"control_variates":true)";
+  REQUIRE(good.find(field) != std::string::npos);
+  const auto older = decode<Task>(replace(good, field, ""));
+  REQUIRE(older.has_value());
+  CHECK_FALSE(older->training.control_variates);
+  for (const char* wrong : {"1", "\"true\"", "[]"}) {
+    CHECK_FALSE(decode<Task>(replace(good, field, std::string(R"(,"control_variates":)") + wrong)).has_value());
+  }
+}
+
 TEST_CASE("wire: a state's sequence may be missing, but not be wrong") {
   DeviceState state;
   state.sequence = 9;

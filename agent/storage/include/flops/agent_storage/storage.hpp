@@ -1,6 +1,6 @@
 // The agent's two databases: <state>/agent.db, a write-ahead log for the small states of tasks, and
-// <state>/contents.db, a rollback journal for long values (fetched blobs, models, updates, checkpoints), whose bytes so
-// reach the disk once.
+// <state>/contents.db, a rollback journal for long values (fetched blobs, models, updates, checkpoints, control
+// variates), whose bytes so reach the disk once.
 //
 // Long values are kept as parts of 256 KiB, so that none is ever whole in memory.
 //
@@ -44,20 +44,30 @@ struct StoredModel {
   std::uint64_t bytes = 0;
 };
 
+// The device's own control variate in a run (SCAFFOLD's c_i).
+struct StoredVariate {
+  RunId run;
+  std::uint64_t bytes = 0;
+
+  bool operator==(const StoredVariate&) const = default;
+};
+
 struct Evaluation {
   wire::Metrics metrics;
   std::int64_t at = 0;  // milliseconds since 1970, as this device's clock says
 };
 
 struct StorageOptions {
-  std::uint64_t model_quota = 1U << 30U;  // bytes of the models that are kept for the next rounds
-  std::string vfs;                        // as in store::OpenOptions
+  // Bytes of the models that are kept for the next rounds, and as much again of control variates.
+  std::uint64_t model_quota = 1U << 30U;
+  std::string vfs;  // as in store::OpenOptions
 };
 
 class Storage {
  public:
   static constexpr std::size_t models_per_run = 2;
   static constexpr std::size_t max_models = 8;
+  static constexpr std::size_t max_variates = 8;  // runs
   static constexpr std::size_t max_finished = 256;
   static constexpr std::size_t max_evaluations = 100;
 
@@ -74,7 +84,7 @@ class Storage {
   [[nodiscard]] Result<> tidy();
   // Dropped contents wait for tidy().
   [[nodiscard]] bool untidy() const { return !doomed_.empty(); }
-  // Drops the blobs, updates and checkpoints that none of `open` needs.
+  // Drops the blobs, updates, checkpoints and control variates of updates that none of `open` needs.
   [[nodiscard]] Result<> keep_only(const std::vector<TaskState>& open);
 
   // tasks ----------------------------------------------------------------------------------------------------------
@@ -123,6 +133,20 @@ class Storage {
   [[nodiscard]] Result<> read_checkpoint(const TaskId& task, const PartSink& sink);
   [[nodiscard]] Result<> drop_checkpoint(const TaskId& task);
 
+  // control variates -----------------------------------------------------------------------------------------------
+  // The one that goes with the task's update: the run's when adopt_variate() says so. Replaces an older one.
+  [[nodiscard]] Result<> put_variate(const TaskId& task, const RunId& run, std::uint64_t bytes,
+                                     const PartSource& source);
+  // Takes the place of the run's. No effect when there is none of this task: so once, however often. Then drops those
+  // of other runs beyond max_variates and the quota, the oldest first, but none of `keep`.
+  [[nodiscard]] Result<> adopt_variate(const TaskId& task, const RunId& run, const std::vector<RunId>& keep);
+  [[nodiscard]] Result<> drop_variate(const TaskId& task);
+  // The run's: its size; nothing when there is none.
+  [[nodiscard]] Result<std::optional<std::uint64_t>> variate_bytes(const RunId& run);
+  // corrupt, perhaps after the last part, when it is not as it was written.
+  [[nodiscard]] Result<> read_variate(const RunId& run, const PartSink& sink);
+  [[nodiscard]] Result<std::vector<StoredVariate>> variates();  // of runs, newest first
+
   // records --------------------------------------------------------------------------------------------------------
   [[nodiscard]] Result<> add_evaluation(const Evaluation& evaluation);             // keeps the newest max_evaluations
   [[nodiscard]] Result<std::vector<Evaluation>> evaluations(std::size_t at_most);  // newest first
@@ -146,6 +170,11 @@ class Storage {
   [[nodiscard]] Result<> drop_content(std::string_view kind, std::string_view key);
   [[nodiscard]] Result<> read_parts(std::int64_t content, const PartSink& sink);
   [[nodiscard]] Result<> write_parts(std::int64_t content, std::uint64_t bytes, const PartSource& source);
+  // The same, and the digest of the bytes; and when they must have that digest.
+  [[nodiscard]] Result<Digest> write_digested(std::int64_t content, std::uint64_t bytes, const PartSource& source);
+  [[nodiscard]] Result<> read_digested(std::int64_t content, const std::string& sha256, const PartSink& sink);
+  [[nodiscard]] Result<std::optional<std::uint64_t>> content_bytes(std::string_view kind, std::string_view key);
+  [[nodiscard]] Result<> evict_variates(const std::vector<RunId>& keep);
   [[nodiscard]] Result<> evict_models(const std::vector<Digest>& keep);
 
   store::Database states_;

@@ -124,7 +124,10 @@ struct StopWork {  // whatever fetches, trains or uploads for this task
 struct DropBlob {  // fetched chunks of the base model, when they are of no use
   bool operator==(const DropBlob&) const = default;
 };
-struct Forget {  // update and chunks
+struct AdoptVariate {  // in the transaction, before Forget: the control variate of this update is the run's now
+  bool operator==(const AdoptVariate&) const = default;
+};
+struct Forget {  // update, its control variate, and chunks
   bool operator==(const Forget&) const = default;
 };
 
@@ -132,7 +135,7 @@ struct Forget {  // update and chunks
 
 using Action = std::variant<action::SendAck, action::Fetch, action::Assemble, action::Train, action::Keep,
                             action::Encode, action::SendMetrics, action::SendResult, action::SendChunks,
-                            action::StopWork, action::DropBlob, action::Forget>;
+                            action::StopWork, action::DropBlob, action::AdoptVariate, action::Forget>;
 
 struct Step {
   TaskState next;
@@ -147,6 +150,11 @@ struct Step {
 
 // At most this many tasks are taken at once.
 inline constexpr std::size_t max_open_tasks = 64;
+
+// A device's control variate follows from its last update, and whether that counts only the receipt says. So an update
+// with one is not replaced by a newer task of its run, and training waits until it is decided.
+[[nodiscard]] bool waits_for_receipt(const TaskState& state);
+[[nodiscard]] bool must_wait(const std::vector<const TaskState*>& open, const TaskState& state);
 
 // How a new task and the ones at work go together.
 struct Admission {

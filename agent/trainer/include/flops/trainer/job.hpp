@@ -5,7 +5,12 @@
 // model as little-endian float32 in layout order; the trainer maps it and writes the trained parameters into `result`,
 // a memfd of the same size. For `init` only `result` is used, and it is sized by the trainer.
 //
-// Descriptors beside a job: init [result], evaluate [parameters], train [parameters, result, checkpoint].
+// Descriptors beside a job: init [result], evaluate [parameters], train [parameters, result, checkpoint], and with
+// control variates also [variates].
+//
+// Control variates (flops/tensor/control_variates.hpp): `parameters` and `result` hold [x, c]; the model is the first
+// half. `variates` is a memfd as large: the device's own variate, and behind it room for the trainer to write the new
+// one. The first half is never written, so a job that is done again gives the same.
 //
 // Checkpoints: `checkpoint` is a memfd that the trainer sizes, with room for two. While it trains it writes one now and
 // then, says where it lies, and leaves it alone until the agent answers `kept`; so one whole checkpoint is there at any
@@ -78,11 +83,12 @@ struct CheckpointPolicy {
 
 struct Job {
   JobKind kind = JobKind::train;
-  std::string model;       // name in the zoo: "cnn-small"
-  Digest layout;           // the layout the parameters are in; checked against the model's own. Not for init.
-  std::uint64_t seed = 0;  // of shuffling and dropout (train) or of the parameters (init)
-  DatasetFiles dataset;    // not for init
-  Training training;       // train only
+  std::string model;              // name in the zoo: "cnn-small"
+  Digest layout;                  // the layout the parameters are in; checked against the model's own. Not for init.
+  std::uint64_t seed = 0;         // of shuffling and dropout (train) or of the parameters (init)
+  DatasetFiles dataset;           // not for init
+  Training training;              // train only
+  bool control_variates = false;  // `layout` is that of the model and its variates
   bool evaluate_first = false;
   std::int64_t evaluate_batch = 500;
   CheckpointPolicy checkpoints;  // train only
@@ -149,10 +155,10 @@ enum class Control {
 // Nothing when the text is something else.
 [[nodiscard]] std::optional<Control> parse_control(std::string_view json);
 
-// One packet with at most three descriptors. Both: transient when the (non-blocking) socket would block; cancelled when
-// the peer closed. permanent: empty or larger than max_packet, or more than three descriptors (those received
+// One packet with at most four descriptors. Both: transient when the (non-blocking) socket would block; cancelled when
+// the peer closed. permanent: empty or larger than max_packet, or more than four descriptors (those received
 // are closed).
-inline constexpr std::size_t max_descriptors = 3;
+inline constexpr std::size_t max_descriptors = 4;
 struct Packet {
   std::string text;
   std::vector<Fd> descriptors;

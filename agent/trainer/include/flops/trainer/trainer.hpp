@@ -34,6 +34,7 @@ struct JobMemory {
   int parameters = -1;
   int result = -1;
   int checkpoint = -1;
+  int variates = -1;  // with control variates
 };
 
 class Trainer {

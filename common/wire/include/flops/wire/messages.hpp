@@ -140,6 +140,8 @@ struct TrainingSpec {
   std::string loss = "cross_entropy";
   std::int64_t steps = 0;  // batches instead of epochs; 0: epochs
   double proximal = 0;     // mu of FedProx
+  // SCAFFOLD: the task's layout and models are those of flops/tensor/control_variates.hpp. For every kind of task.
+  bool control_variates = false;
 
   bool operator==(const TrainingSpec&) const = default;
 };
