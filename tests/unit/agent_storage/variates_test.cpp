@@ -128,7 +128,7 @@ TEST_CASE("storage: control variates of old runs go, by number and by the quota,
   std::size_t left = Storage::max_variates;
   SUBCASE("number") {}
   SUBCASE("quota") {
-    options.model_quota = 3 * 40;
+    options.model_quota = 120;
     left = 3;
   }
   auto storage = Storage::open(folder.path(), Damaged::set_aside, now, options);

@@ -24,9 +24,9 @@ TEST_CASE("control variates: every tensor has one of its shape, behind the whole
 }
 
 TEST_CASE("control variates: a model that is too large for them is refused") {
-  std::vector<TensorSpec> tensors;
-  for (std::size_t i = 0; i < max_tensors / 2; ++i) {
-    tensors.push_back({fmt::format("t{}", i), {1}, 0, 0});
+  std::vector<TensorSpec> tensors(max_tensors / 2);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    tensors[i] = {fmt::format("t{}", i), {1}, 0, 0};
   }
   CHECK(with_variates(*Layout::create(tensors)).has_value());
   tensors.push_back({"one-more", {1}, 0, 0});
