@@ -95,6 +95,10 @@ void add_training_options(CLI::App& start, RunOptions& run) {
 void add_dropout_options(CLI::App& start, RunOptions& run) {
   start.add_option("--fraction", run.fraction, "Share of the available devices that train (1.0)")
       ->check(CLI::Range(1e-6, 1.0));
+  start
+      .add_option("--candidates", run.candidates,
+                  "Draw so many devices, and of them ask those with the highest loss (0)")
+      ->check(CLI::Range(0, 100'000));
   start.add_option("--over-select", run.over_select, "Ask so many more, as a share, and go on without the slowest (0)")
       ->check(CLI::Range(0.0, 10.0));
   start.add_option("--deadline", run.deadline, "Seconds until a round closes (600)")->check(CLI::Range(10, 604'800));
@@ -105,6 +109,20 @@ void add_dropout_options(CLI::App& start, RunOptions& run) {
       ->check(CLI::Range(1, 100'000));
   start.add_option("--max-staleness", run.max_staleness, "Rounds that an update may be late (sync 0, async 10)")
       ->check(CLI::Range(0, 1000));
+}
+
+// Their ranges depend on the algorithm: the coordinator says what is wrong.
+void add_algorithm_options(CLI::App& start, AlgorithmOptions& algorithm) {
+  CLI::Option* name = start.add_option("--algorithm", algorithm.name,
+                                       "fedavg, fedavgm, fedprox, fedadam, fedyogi, fedadagrad (fedavg)");
+  const auto constant = [&](const char* option, std::optional<double>& value, const char* text) {
+    start.add_option(option, value, text)->needs(name);
+  };
+  constant("--server-lr", algorithm.server_learning_rate, "Learning rate of the server's step");
+  constant("--server-momentum", algorithm.momentum, "Momentum of the server's step, beta1 of fedadam and fedyogi");
+  constant("--second-momentum", algorithm.second_momentum, "beta2 of fedadam and fedyogi");
+  constant("--adaptivity", algorithm.adaptivity, "tau of fedadam, fedyogi and fedadagrad");
+  constant("--mu", algorithm.proximal, "How much fedprox keeps devices near the model they started from");
 }
 
 void add_run_start(CLI::App& group, Line& line) {
@@ -121,6 +139,7 @@ void add_run_start(CLI::App& group, Line& line) {
       ->check(CLI::Range(1, 100'000));
   add_dropout_options(*start, run);
   add_training_options(*start, run);
+  add_algorithm_options(*start, run.algorithm);
   start->add_flag("--no-evaluate", run.no_evaluate, "Do not measure every aggregated model");
   start->add_flag("--watch", run.watch, "Follow the run; exits 6 when it fails or is stopped");
 }

@@ -37,13 +37,20 @@ struct TokenOptions {
 [[nodiscard]] Outcome<> show_device(const Context& context, const std::string& id);
 
 // Fields that are not given are left to the coordinator's defaults.
+// An algorithm and its constants; what is not given is left to the coordinator.
+struct AlgorithmOptions {
+  std::optional<std::string> name;
+  std::optional<double> server_learning_rate, momentum, second_momentum, adaptivity, proximal;
+};
+
 struct RunOptions {
   std::string model;
   std::string data;
   std::optional<std::int64_t> rounds, seed, min_fit, min_available, deadline, epochs, batch, max_staleness, buffer,
-      steps;
+      steps, candidates;
   std::optional<double> fraction, over_select, learning_rate, momentum, weight_decay;
   std::optional<std::string> mode, optimizer, loss;
+  AlgorithmOptions algorithm;
   bool no_evaluate = false;
   bool watch = false;
 };

@@ -17,6 +17,16 @@ void put(json::object& object, std::string_view name, const std::optional<T>& va
   }
 }
 
+json::value algorithm(const AlgorithmOptions& options) {
+  json::object out{{"name", *options.name}};
+  put(out, "server_learning_rate", options.server_learning_rate);
+  put(out, "momentum", options.momentum);
+  put(out, "second_momentum", options.second_momentum);
+  put(out, "adaptivity", options.adaptivity);
+  put(out, "proximal", options.proximal);
+  return out;
+}
+
 json::value specification(const RunOptions& options) {
   json::object training;
   put(training, "epochs", options.epochs);
@@ -38,6 +48,10 @@ json::value specification(const RunOptions& options) {
   put(spec, "buffer", options.buffer);
   put(spec, "max_staleness", options.max_staleness);
   put(spec, "deadline_seconds", options.deadline);
+  put(spec, "candidates", options.candidates);
+  if (options.algorithm.name) {
+    spec["algorithm"] = algorithm(options.algorithm);
+  }
   if (options.no_evaluate) {
     spec["evaluate"] = false;
   }

@@ -203,6 +203,7 @@ std::string run_details(const json::value& run) {
                              {"state", text(run, "state")},
                              {"reason", text(run, "reason")},
                              {"model", text(run, "model_name")},
+                             {"algorithm", text(run, "algorithm")},
                              {"parameters", integer(run, "parameters")},
                              {"round", round_of(run)},
                              {"accuracy", fixed(run, "accuracy", 4)},

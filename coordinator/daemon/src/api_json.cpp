@@ -110,6 +110,7 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
           {"reason", state.reason},
           {"model_name", state.spec.model},
           {"data", state.spec.data},
+          {"algorithm", state.spec.algorithm.name},
           {"round", state.round},
           {"rounds_total", state.spec.rounds},
           {"created_at", time_or_null(run.created_at)},

@@ -11,6 +11,12 @@ namespace {
 constexpr auto hello_follows_within = std::chrono::seconds(1);
 constexpr auto ask_again_after = std::chrono::seconds(10);
 
+bool has_data(const Device& device, const std::string& data) {
+  return device.row.hello && std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
+           return dataset.tag == data && dataset.train_samples > 0;
+         });
+}
+
 }  // namespace
 
 Result<> Fleet::load() {
@@ -40,17 +46,16 @@ std::int64_t Fleet::online() const {
 std::set<DeviceId> Fleet::available(const std::string& data) const {
   std::set<DeviceId> found;
   for (const auto& [id, device] : devices_) {
-    if (!device.state.online || !device.row.hello) {
-      continue;
-    }
-    const bool has_data = std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
-      return dataset.tag == data && dataset.train_samples > 0;
-    });
-    if (has_data) {
+    if (device.state.online && has_data(device, data)) {
       found.insert(id);
     }
   }
   return found;
+}
+
+std::uint64_t Fleet::known(const std::string& data) const {
+  return static_cast<std::uint64_t>(
+      std::ranges::count_if(devices_, [&](const auto& entry) { return has_data(entry.second, data); }));
 }
 
 void Fleet::added(const DeviceId& device) {

@@ -19,6 +19,21 @@ void log_reason(const rounds::RunState& before, const rounds::RunState& now) {
   }
 }
 
+// What devices of this version cannot do: keep control variates, and say their steps.
+Result<> devices_can(const rounds::RunSpec& spec) {
+  auto step = algorithms::make(spec.algorithm);
+  auto weighing = algorithms::make(rounds::weighing_algorithm(spec));
+  if (!step || !weighing) {
+    return fail((step ? weighing : step).error());
+  }
+  const bool needs_steps = (*weighing)->weight({.samples = 1, .steps = 0}) == 0;
+  if ((*step)->client().control_variates || needs_steps) {
+    return fail(ErrorKind::permanent, "algorithm: devices cannot do their part of {} yet; flops-sim can",
+                needs_steps ? rounds::weighing_algorithm(spec).name : spec.algorithm.name);
+  }
+  return {};
+}
+
 }  // namespace
 
 RunController::RunController(Parts parts, std::function<void()> changed)
@@ -52,21 +67,11 @@ Result<> RunController::activate_next() {
     parts_.publisher.clear_leftovers();
     return {};
   }
-  auto row = parts_.registry.run(*next);
-  if (!row || !*row) {
-    return row ? fail(ErrorKind::corrupt, "the record of run {} is gone", *next)
-               : fail(row.error(), fmt::format("reading run {}", *next));
+  auto run = taken_up(*next);
+  if (!run) {
+    return fail(run.error(), fmt::format("reading run {}", *next));
   }
-  auto run = std::make_unique<Active>();
-  run->state = std::move((*row)->state);
-  if (!(*row)->layout.empty()) {
-    auto layout = tensor::Layout::parse((*row)->layout);
-    if (!layout) {
-      return fail(ErrorKind::corrupt, "the stored layout of run {}: {}", *next, layout.error().what);
-    }
-    run->layout = *std::move(layout);
-  }
-  active_ = std::move(run);
+  active_ = *std::move(run);
   next_due_ = false;
   ++generation_;
   expect_participants();
@@ -78,6 +83,37 @@ Result<> RunController::activate_next() {
   }
   fleet_changed();
   return {};
+}
+
+Result<std::unique_ptr<RunController::Active>> RunController::taken_up(const RunId& id) {
+  auto row = parts_.registry.run(id);
+  if (!row || !*row) {
+    return row ? fail(ErrorKind::corrupt, "its record is gone") : fail(row.error());
+  }
+  auto run = std::make_unique<Active>();
+  run->state = std::move((*row)->state);
+  auto step = algorithms::make(run->state.spec.algorithm);
+  auto weighing = algorithms::make(rounds::weighing_algorithm(run->state.spec));
+  if (!step || !weighing) {
+    return fail(ErrorKind::corrupt, "its algorithm: {}", (step ? weighing.error() : step.error()).what);
+  }
+  run->algorithm = *std::move(step);
+  run->weighing = *std::move(weighing);
+  if (run->state.spec.candidates > 0) {
+    auto losses = parts_.registry.last_losses(id);
+    if (!losses) {
+      return fail(losses.error());
+    }
+    run->state.losses = *std::move(losses);
+  }
+  if (!(*row)->layout.empty()) {
+    auto layout = tensor::Layout::parse((*row)->layout);
+    if (!layout) {
+      return fail(ErrorKind::corrupt, "its stored layout: {}", layout.error().what);
+    }
+    run->layout = *std::move(layout);
+  }
+  return run;
 }
 
 void RunController::next_run() {
@@ -115,6 +151,9 @@ std::set<DeviceId> RunController::available() const {
 Result<RunId> RunController::start(const rounds::RunSpec& spec) {
   if (spec.clusters.by != rounds::Grouping::By::nothing || spec.cycles > 1) {
     return fail(ErrorKind::permanent, "clusters and cycles: so far only flops-sim has them");
+  }
+  if (auto supported = devices_can(spec); !supported) {
+    return fail(supported.error());
   }
   auto id = parts_.registry.add_run(spec);
   if (!id) {
@@ -226,6 +265,12 @@ void RunController::perform(const rounds::OpenRound& action) {
     round_in_trouble(stored.error(), "reading the round's updates");
     return;
   }
+  auto state = parts_.registry.algorithm_state(run.state.id, action.round - 1);
+  if (!state) {
+    round_in_trouble(state.error(), "reading the algorithm's state");
+    return;
+  }
+  run.algorithm_state = *state;
   struct Summand {
     aggregation::StoredUpdate update;
     algorithms::Contribution work;
@@ -236,8 +281,8 @@ void RunController::perform(const rounds::OpenRound& action) {
   std::vector<Summand> summands;
   for (const registry::ContributionRow& row : *stored) {
     summands.push_back({{parts_.updates.path_of(row.blob), row.bytes, row.base},
-                        {row.weight},
-                        weight_of(row.weight, row.base_round),
+                        {row.weight, row.steps},
+                        weight_of({row.weight, row.steps}, row.base_round),
                         row.device,
                         row.blob});
   }
@@ -278,13 +323,15 @@ void RunController::perform(const rounds::CloseRound& action) {
     aggregation::NewModel model;
     aggregation::EncodedModel delta;
   };
+  ++closing_;
   parts_.worker.submit(
-      [models = parts_.models, sum = run.sum, base = run.state.model,
-       &downloads = parts_.downloads]() -> Result<Closed> {
+      [models = parts_.models, sum = run.sum, base = run.state.model, &downloads = parts_.downloads,
+       algorithm = run.algorithm, state = run.algorithm_state,
+       population = parts_.fleet.known(run.state.spec.data)]() -> Result<Closed> {
         if (!*sum) {
           return fail(ErrorKind::cancelled, "the round has no sum");
         }
-        auto model = (*sum)->close(models);
+        auto model = (*sum)->close(models, {algorithm.get(), state, population});
         log::debug("runs", "the mean is stored");
         sum->reset();  // its memory is free for the encoder
         if (!model) {
@@ -297,6 +344,7 @@ void RunController::perform(const rounds::CloseRound& action) {
         return Closed{*model, *delta};
       },
       [this, round = action.round, generation = generation_](Result<Closed> closed) {
+        --closing_;
         if (generation != generation_ || !active_) {
           return;
         }
@@ -332,6 +380,7 @@ void RunController::perform(const rounds::RunOver&) {
   discard_uploads();
   drop_blobs({});
   sweep_due_ = true;
+  states_sweep_due_ = states_sweep_due_ || run.algorithm->state_vectors() > 0;
   ++generation_;
   take_up_at_.reset();
   held_.clear();
@@ -368,6 +417,7 @@ void RunController::tick() {
     next_run();
   }
   sweep_updates();
+  sweep_states();
   if (!active_ || !records_.settled()) {
     return;
   }

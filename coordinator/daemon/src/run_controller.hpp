@@ -12,6 +12,7 @@
 
 #include "fleet.hpp"
 #include "flops/aggregation/round_sum.hpp"
+#include "flops/algorithms/algorithm.hpp"
 #include "flops/coordinator/config.hpp"
 #include "flops/registry/registry.hpp"
 #include "flops/rounds/run_machine.hpp"
@@ -93,6 +94,9 @@ class RunController {
   struct Active {
     rounds::RunState state;
     std::optional<tensor::Layout> layout;
+    std::shared_ptr<const algorithms::Algorithm> algorithm;        // of the step from a round's mean
+    std::shared_ptr<const algorithms::Algorithm> weighing;         // of what updates weigh
+    Digest algorithm_state;                                        // of the model that the open round started from
     std::shared_ptr<std::unique_ptr<aggregation::RoundSum>> sum =  // the worker's
         std::make_shared<std::unique_ptr<aggregation::RoundSum>>();
     SteadyTime round_opened{};
@@ -103,6 +107,7 @@ class RunController {
   };
 
   [[nodiscard]] Result<> activate_next();
+  [[nodiscard]] Result<std::unique_ptr<Active>> taken_up(const RunId& id);
   void next_run();
   void expect_participants();
   [[nodiscard]] std::set<DeviceId> available() const;
@@ -145,7 +150,7 @@ class RunController {
 
   // Sums (sums.cpp).
   [[nodiscard]] bool is_current(const TaskId& task, std::uint64_t number) const;
-  [[nodiscard]] std::uint64_t weight_of(std::uint64_t samples, std::int64_t base_round) const;
+  [[nodiscard]] std::uint64_t weight_of(const algorithms::Contribution& work, std::int64_t base_round) const;
   void ingest(const TaskId& task);
   void ingest_waiting();
   void ingested(const TaskId& task, Result<> outcome);
@@ -153,6 +158,7 @@ class RunController {
   void initial_stored(const TaskId& task, const tensor::Layout& layout, const Result<aggregation::NewModel>& stored);
   void sum_again();
   void sweep_updates();
+  void sweep_states();
   [[nodiscard]] Result<> new_model(std::int64_t round, const aggregation::NewModel& model,
                                    const tensor::Layout& layout);
   void round_in_trouble(const Error& error, std::string_view doing);
@@ -174,6 +180,8 @@ class RunController {
   std::uint64_t generation_ = 0;  // of the active run and its sum: late answers of the worker are recognised
   std::uint64_t uploads_begun_ = 0;
   bool sweep_due_ = true;
+  bool states_sweep_due_ = true;
+  int closing_ = 0;              // rounds, with the worker: their states are not recorded yet
   bool next_due_ = false;        // which run is next could not be read
   std::string next_problem_;     // why
   std::set<DeviceId> expected_;  // back soon after the coordinator's restart

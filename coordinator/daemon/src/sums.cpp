@@ -10,6 +10,14 @@ namespace flops::coordinator {
 
 using wire::ReceiptStatus;
 
+namespace {
+
+algorithms::Contribution work_of(const wire::ResultMessage& result) {
+  return {result.weight, 0};  // devices do not say their steps yet
+}
+
+}  // namespace
+
 bool RunController::is_current(const TaskId& task, std::uint64_t number) const {
   if (!active_) {
     return false;
@@ -18,9 +26,10 @@ bool RunController::is_current(const TaskId& task, std::uint64_t number) const {
   return found != active_->uploads.end() && found->second.number == number;
 }
 
-std::uint64_t RunController::weight_of(std::uint64_t samples, std::int64_t base_round) const {
+std::uint64_t RunController::weight_of(const algorithms::Contribution& work, std::int64_t base_round) const {
   const rounds::RunState& state = active_->state;
-  return aggregation::weight_in_sum(samples, state.round - base_round, state.spec.max_staleness > 0);
+  return aggregation::weight_in_sum(active_->weighing->weight(work), state.round - base_round,
+                                    rounds::takes_late_updates(state.spec));
 }
 
 void RunController::ingest(const TaskId& task) {
@@ -35,9 +44,9 @@ void RunController::ingest(const TaskId& task) {
   }
   upload.stage = Upload::Stage::summing;
   const wire::ResultMessage& result = upload.result;
+  const algorithms::Contribution work = work_of(result);
   parts_.worker.submit(
-      [sum = active_->sum, work = algorithms::Contribution{result.weight},
-       weight = weight_of(result.weight, result.ref.round),
+      [sum = active_->sum, work, weight = weight_of(work, result.ref.round),
        update = aggregation::StoredUpdate{parts_.updates.path_of(result.update.sha256), result.update.size,
                                           result.base}]() -> Result<> {
         if (!*sum) {
@@ -86,7 +95,8 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
                                       result.train_seconds,
                                       result.ref.round,
                                       result.base,
-                                      result.local_rounds};
+                                      result.local_rounds,
+                                      work_of(result).steps};
   auto added = parts_.registry.add_contribution(active_->state.id, active_->state.round, row);
   if (!added) {
     round_in_trouble(added.error(), fmt::format("recording the update of {}", upload.device));
@@ -98,6 +108,9 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
   if (!*added) {
     log::error("updates", "the update of {} was in the sum already", upload.device);
     sum_again();
+  }
+  if (active_->state.spec.candidates > 0) {
+    active_->state.losses[upload.device] = result.train_loss;
   }
   feed(rounds::Contributed{upload.device, task});  // the last one's starts the mean, while the disk works below
   receipt(upload.device, result.ref, result.update.sha256, *added ? ReceiptStatus::accepted : ReceiptStatus::duplicate);
@@ -117,10 +130,11 @@ Result<> RunController::new_model(std::int64_t round, const aggregation::NewMode
   if (round == 0) {
     return parts_.registry.add_model(row);
   }
-  if (auto recorded = parts_.registry.close_round(run.state.id, round, seconds.count(), row); !recorded) {
+  if (auto recorded = parts_.registry.close_round(run.state.id, round, seconds.count(), row, model.state); !recorded) {
     return recorded;  // the updates behind it stay
   }
   sweep_due_ = true;
+  states_sweep_due_ = states_sweep_due_ || !model.state.empty();
   log::info("runs", "{} round {}: model {} in {:.2f} s", run.state.id, round, model.digest.short_hex(),
             seconds.count());
   return {};
@@ -198,6 +212,31 @@ void RunController::sweep_updates() {
       log::warn("updates", "{}", removed.error().what);
     }
   }
+}
+
+// Removes what algorithms kept for rounds that nobody goes back to. A power cut may take back that a round is over, so
+// that is synced first.
+void RunController::sweep_states() {
+  if (!states_sweep_due_ || closing_ > 0 || next_due_ || !records_.settled() || !parts_.registry.sync()) {
+    return;
+  }
+  std::set<Digest> needed;
+  if (active_) {
+    for (const std::int64_t round : {active_->state.round - 1, active_->state.round}) {
+      auto state = parts_.registry.algorithm_state(active_->state.id, round);
+      if (!state) {
+        return;
+      }
+      needed.insert(*state);
+    }
+  }
+  states_sweep_due_ = false;
+  parts_.worker.submit([models = parts_.models, needed = std::move(needed)] { return models.keep_states(needed); },
+                       [](const Result<>& kept) {
+                         if (!kept) {
+                           log::warn("runs", "{}", kept.error().what);
+                         }
+                       });
 }
 
 // The first model: made by one device, stored as it is.

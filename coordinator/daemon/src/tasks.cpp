@@ -31,6 +31,7 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
   task.model = run.state.spec.model;
   task.codec = run.state.spec.codec;
   task.training = run.state.spec.training;
+  task.training.proximal = run.algorithm->client().proximal;
   task.deadline_seconds = run.state.spec.deadline_seconds;
   if (participant.kind == TaskKind::init) {
     task.seed = run.state.spec.seed;

@@ -23,12 +23,15 @@ Result<> Registry::open_round(const RunId& run, std::int64_t round) {
   });
 }
 
-Result<> Registry::close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model) {
+Result<> Registry::close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model,
+                               const Digest& algorithm_state) {
   return database_.transaction([&]() -> Result<> {
     const std::string hex = model.digest.hex();
-    auto closed =
-        database_.run("UPDATE rounds SET state = 'evaluating', seconds = ?, model = ? WHERE run = ? AND round = ?",
-                      {seconds, hex, run.str(), round});
+    const std::string state = hex_or_empty(algorithm_state);
+    auto closed = database_.run(
+        "UPDATE rounds SET state = 'evaluating', seconds = ?, model = ?, algorithm_state = ? WHERE run = ? AND round = "
+        "?",
+        {seconds, hex, state, run.str(), round});
     if (!closed) {
       return closed;
     }
@@ -37,6 +40,23 @@ Result<> Registry::close_round(const RunId& run, std::int64_t round, double seco
     }
     return bump(run);
   });
+}
+
+Result<Digest> Registry::algorithm_state(const RunId& run, std::int64_t round) {
+  Digest state;
+  auto read = database_.each("SELECT algorithm_state FROM rounds WHERE run = ? AND round = ?", {run.str(), round},
+                             [&](const Row& row) -> Result<> {
+                               auto digest = digest_or_none(row.text(0));
+                               if (!digest) {
+                                 return fail(ErrorKind::corrupt, "round {} of run {} is not readable", round, run);
+                               }
+                               state = *digest;
+                               return {};
+                             });
+  if (!read) {
+    return fail(read.error());
+  }
+  return state;
 }
 
 Result<> Registry::set_round_state(const RunId& run, std::int64_t round, std::string_view state) {
@@ -119,9 +139,10 @@ Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, co
   auto done = step([&]() -> Result<> {
     auto inserted = database_.run(
         "INSERT INTO contributions(run, round, device, task, blob, bytes, weight, train_loss, train_seconds, at, "
-        "base_round, base, local_rounds) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "base_round, base, local_rounds, steps) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO "
+        "NOTHING",
         {run.str(), round, row.device.str(), row.task.str(), blob, row.bytes, row.weight, row.train_loss,
-         row.train_seconds, now(), row.base_round, base, row.local_rounds});
+         row.train_seconds, now(), row.base_round, base, row.local_rounds, row.steps});
     if (!inserted) {
       return inserted;
     }
@@ -142,7 +163,7 @@ Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, s
   std::vector<ContributionRow> rows;
   auto read = database_.each(
       "SELECT device, task, blob, bytes, weight, train_loss, train_seconds, base_round, base, "
-      "local_rounds FROM contributions WHERE run = ? AND round = ? ORDER BY device",
+      "local_rounds, steps FROM contributions WHERE run = ? AND round = ? ORDER BY device",
       {run.str(), round}, [&](const Row& row) -> Result<> {
         auto device = DeviceId::parse(row.text(0));
         auto task = TaskId::parse(row.text(1));
@@ -153,13 +174,30 @@ Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, s
         }
         rows.push_back({*device, *task, *blob, static_cast<std::uint64_t>(row.integer(3)),
                         static_cast<std::uint32_t>(row.integer(4)), row.number(5), row.number(6), row.integer(7), *base,
-                        row.integer(9)});
+                        row.integer(9), static_cast<std::uint64_t>(row.integer(10))});
         return {};
       });
   if (!read) {
     return fail(read.error());
   }
   return rows;
+}
+
+Result<std::map<DeviceId, double>> Registry::last_losses(const RunId& run) {
+  std::map<DeviceId, double> losses;
+  auto read = database_.each("SELECT device, train_loss FROM contributions WHERE run = ? ORDER BY round", {run.str()},
+                             [&](const Row& row) -> Result<> {
+                               auto device = DeviceId::parse(row.text(0));
+                               if (!device) {
+                                 return fail(ErrorKind::corrupt, "contributions of run {} are not readable", run);
+                               }
+                               losses[*device] = row.number(1);
+                               return {};
+                             });
+  if (!read) {
+    return fail(read.error());
+  }
+  return losses;
 }
 
 Result<bool> Registry::has_contributed(const RunId& run, const TaskId& task, const DeviceId& device) {

@@ -6,7 +6,7 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 3> migrations = {
+inline constexpr std::array<std::string_view, 4> migrations = {
     R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
@@ -62,6 +62,11 @@ CREATE UNIQUE INDEX contributions_task ON contributions(run, task, device);
     // Rounds that devices trained on while offline. What was written before is taken for one each.
     R"sql(
 ALTER TABLE contributions ADD COLUMN local_rounds INTEGER NOT NULL DEFAULT 1;
+)sql",
+    // Algorithms: the state that a round's step left for the next one, and what FedNova weighs with (0: unknown).
+    R"sql(
+ALTER TABLE rounds ADD COLUMN algorithm_state TEXT NOT NULL DEFAULT '';
+ALTER TABLE contributions ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
 )sql"};
 
 }  // namespace flops::registry

@@ -153,6 +153,26 @@ TEST_CASE("flopsctl: run start sends only the fields that were given") {
           "optimizer": "adam", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.001, "loss": "mse"}})"));
 }
 
+TEST_CASE("flopsctl: run start names an algorithm, with the constants that were given") {
+  FakeCoordinator coordinator;
+  coordinator.answer("POST /v1/runs", 201, R"({"id": "run-2", "state": "waiting"})");
+  const auto start = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"run", "start", "--model", "softmax", "--data", "digits"});
+    return coordinator.run(options).status;
+  };
+  CHECK(start({"--algorithm", "fedadam", "--server-lr", "0.02", "--server-momentum", "0.8", "--second-momentum", "0.9",
+               "--adaptivity", "0.01", "--candidates", "7"}) == 0);
+  CHECK(start({"--algorithm", "fedprox", "--mu", "0.5"}) == 0);
+  CHECK(start({"--mu", "0.5"}) == 2);
+  const auto requests = coordinator.requests();
+  REQUIRE(requests.size() == 2);
+  CHECK(json::parse(requests[0].body).at("algorithm") ==
+        json::parse(R"({"name": "fedadam", "server_learning_rate": 0.02, "momentum": 0.8, "second_momentum": 0.9,
+                        "adaptivity": 0.01})"));
+  CHECK(json::parse(requests[0].body).at("candidates") == 7);
+  CHECK(json::parse(requests[1].body).at("algorithm") == json::parse(R"({"name": "fedprox", "proximal": 0.5})"));
+}
+
 const std::string digest_text(64, 'a');
 
 std::string run_json(int revision, const std::string& state, const std::string& rounds) {

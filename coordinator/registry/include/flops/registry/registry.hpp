@@ -84,6 +84,7 @@ struct ContributionRow {
   std::int64_t base_round = 0;  // of its task; smaller than the round it counts in: it was late
   Digest base = {};             // the model it was made from; none: the round's
   std::int64_t local_rounds = 1;
+  std::uint64_t steps = 0;  // of the optimiser; 0: unknown
 };
 
 struct ModelRow {
@@ -146,7 +147,11 @@ class Registry {
   [[nodiscard]] Result<std::optional<RunRow>> run(const RunId& run);  // with participants
 
   [[nodiscard]] Result<> open_round(const RunId& run, std::int64_t round);
-  [[nodiscard]] Result<> close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model);
+  // The model, and the state that the algorithm's next step needs (none: it keeps none).
+  [[nodiscard]] Result<> close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model,
+                                     const Digest& algorithm_state = {});
+  // That the round left behind; none as well when it is not closed, or there is no such round.
+  [[nodiscard]] Result<Digest> algorithm_state(const RunId& run, std::int64_t round);
   [[nodiscard]] Result<> set_round_state(const RunId& run, std::int64_t round, std::string_view state);
   [[nodiscard]] Result<> count_rejected(const RunId& run, std::int64_t round);
   [[nodiscard]] Result<> count_dropped(const RunId& run, std::int64_t round, std::int64_t tasks);
@@ -157,6 +162,8 @@ class Registry {
   // answered with it.
   [[nodiscard]] Result<bool> add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row);
   [[nodiscard]] Result<std::vector<ContributionRow>> contributions(const RunId& run, std::int64_t round);
+  // Of training, as each device reported it with the last update of its that counts.
+  [[nodiscard]] Result<std::map<DeviceId, double>> last_losses(const RunId& run);
   // Whether the update of this device's task counts, in whatever round.
   [[nodiscard]] Result<bool> has_contributed(const RunId& run, const TaskId& task, const DeviceId& device);
   // Of one model on one device's test split; a repeated one replaces.
