@@ -53,9 +53,14 @@ std::set<DeviceId> Fleet::available(const std::string& data) const {
   return found;
 }
 
-std::uint64_t Fleet::known(const std::string& data) const {
-  return static_cast<std::uint64_t>(
-      std::ranges::count_if(devices_, [&](const auto& entry) { return has_data(entry.second, data); }));
+std::set<DeviceId> Fleet::with_data(const std::string& data) const {
+  std::set<DeviceId> found;
+  for (const auto& [id, device] : devices_) {
+    if (has_data(device, data)) {
+      found.insert(id);
+    }
+  }
+  return found;
 }
 
 void Fleet::added(const DeviceId& device) {

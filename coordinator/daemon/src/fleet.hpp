@@ -26,8 +26,8 @@ class Fleet {
 
   [[nodiscard]] Result<> load();
   [[nodiscard]] Device* find(const DeviceId& device);
-  // How many devices have the data, online or not.
-  [[nodiscard]] std::uint64_t known(const std::string& data) const;
+  // Those that have the data, online or not.
+  [[nodiscard]] std::set<DeviceId> with_data(const std::string& data) const;
   [[nodiscard]] const std::map<DeviceId, Device>& devices() const { return devices_; }
   [[nodiscard]] std::int64_t online() const;
   // Online devices that announced training samples for the tag.
