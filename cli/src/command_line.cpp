@@ -79,6 +79,12 @@ void add_fleet_commands(CLI::App& app, Line& line) {
   add_command(*device, line, "show", "Show one device", [&line] { return show_device(line.context, line.id); })
       ->add_option("ID", line.id, "Device id")
       ->required();
+  CLI::App* cluster = add_group(app, "cluster", "Clusters of the active run, or of the last one that had any");
+  add_command(*cluster, line, "list", "List clusters", [&line] { return list_clusters(line.context); });
+  add_command(*cluster, line, "show", "Show one cluster, its devices and rounds",
+              [&line] { return show_cluster(line.context, line.id); })
+      ->add_option("ID", line.id, "Cluster")
+      ->required();
 }
 
 void add_training_options(CLI::App& start, RunOptions& run) {
@@ -125,13 +131,32 @@ void add_algorithm_options(CLI::App& start, AlgorithmOptions& algorithm) {
   constant("--mu", algorithm.proximal, "How much fedprox keeps devices near the model they started from");
 }
 
+void add_level_options(CLI::App& start, RunOptions& run) {
+  LevelOptions& global = run.global;
+  start.add_option("--cycles", run.cycles, "Global aggregations, of --rounds rounds each (1)")
+      ->check(CLI::Range(1, 100'000));
+  CLI::Option* clusters = start.add_option("--clusters", global.clusters,
+                                           "Group devices: label:NAME or hash:K; --min-fit and so on are of each");
+  const auto of_clusters = [&](const char* option, auto& value, const char* text) {
+    return start.add_option(option, value, text)->needs(clusters);
+  };
+  of_clusters("--global-min-fit", global.min_fit, "Clusters a cycle needs (1)");
+  of_clusters("--global-min-available", global.min_available, "Clusters that must be there to start (global-min-fit)");
+  of_clusters("--global-fraction", global.fraction, "Share of the available clusters that are asked (1.0)");
+  of_clusters("--global-max-staleness", global.max_staleness, "Cycles that a cluster may be late (0)");
+  of_clusters("--global-deadline", global.deadline, "Seconds until a cycle closes (3600)");
+  CLI::Option* algorithm = of_clusters("--global-algorithm", global.algorithm, "Algorithm of the cycles (fedavg)");
+  start.add_option("--global-server-lr", global.server_learning_rate, "Learning rate of the cycles' step")
+      ->needs(algorithm);
+}
+
 void add_run_start(CLI::App& group, Line& line) {
   RunOptions& run = line.run;
   CLI::App* start =
       add_command(group, line, "start", "Start a run", [&line] { return start_run(line.context, line.run); });
   start->add_option("--model", run.model, "Model of the zoo")->required();
   start->add_option("--data", run.data, "Data tag that devices must have")->required();
-  start->add_option("--rounds", run.rounds, "Rounds (5)")->check(CLI::Range(1, 100'000));
+  start->add_option("--rounds", run.rounds, "Rounds, of each cycle (5)")->check(CLI::Range(1, 100'000));
   start->add_option("--seed", run.seed, "Seed of parameters and shuffling (1)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
   start->add_option("--min-fit", run.min_fit, "Updates a round needs (2)")->check(CLI::Range(1, 100'000));
@@ -140,6 +165,7 @@ void add_run_start(CLI::App& group, Line& line) {
   add_dropout_options(*start, run);
   add_training_options(*start, run);
   add_algorithm_options(*start, run.algorithm);
+  add_level_options(*start, run);
   start->add_flag("--no-evaluate", run.no_evaluate, "Do not measure every aggregated model");
   start->add_flag("--watch", run.watch, "Follow the run; exits 6 when it fails or is stopped");
 }

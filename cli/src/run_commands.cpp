@@ -27,6 +27,21 @@ json::value algorithm(const AlgorithmOptions& options) {
   return out;
 }
 
+json::object global_level(const LevelOptions& options) {
+  json::object out;
+  put(out, "min_fit", options.min_fit);
+  put(out, "min_available", options.min_available);
+  put(out, "fraction", options.fraction);
+  put(out, "max_staleness", options.max_staleness);
+  put(out, "deadline_seconds", options.deadline);
+  if (options.algorithm) {
+    json::object chosen{{"name", *options.algorithm}};
+    put(chosen, "server_learning_rate", options.server_learning_rate);
+    out["algorithm"] = std::move(chosen);
+  }
+  return out;
+}
+
 json::value specification(const RunOptions& options) {
   json::object training;
   put(training, "epochs", options.epochs);
@@ -49,6 +64,11 @@ json::value specification(const RunOptions& options) {
   put(spec, "max_staleness", options.max_staleness);
   put(spec, "deadline_seconds", options.deadline);
   put(spec, "candidates", options.candidates);
+  put(spec, "cycles", options.cycles);
+  put(spec, "clusters", options.global.clusters);
+  if (json::object global = global_level(options.global); !global.empty()) {
+    spec["global"] = std::move(global);
+  }
   if (options.algorithm.name) {
     spec["algorithm"] = algorithm(options.algorithm);
   }
