@@ -79,6 +79,12 @@ void add_fleet_commands(CLI::App& app, Line& line) {
   add_command(*device, line, "show", "Show one device", [&line] { return show_device(line.context, line.id); })
       ->add_option("ID", line.id, "Device id")
       ->required();
+  CLI::App* cluster = add_group(app, "cluster", "Clusters of the active run, or of the last one that had any");
+  add_command(*cluster, line, "list", "List clusters", [&line] { return list_clusters(line.context); });
+  add_command(*cluster, line, "show", "Show one cluster, its devices and rounds",
+              [&line] { return show_cluster(line.context, line.id); })
+      ->add_option("ID", line.id, "Cluster")
+      ->required();
 }
 
 void add_training_options(CLI::App& start, RunOptions& run) {
@@ -95,6 +101,10 @@ void add_training_options(CLI::App& start, RunOptions& run) {
 void add_dropout_options(CLI::App& start, RunOptions& run) {
   start.add_option("--fraction", run.fraction, "Share of the available devices that train (1.0)")
       ->check(CLI::Range(1e-6, 1.0));
+  start
+      .add_option("--candidates", run.candidates,
+                  "Draw so many devices, and of them ask those with the highest loss (0)")
+      ->check(CLI::Range(0, 100'000));
   start.add_option("--over-select", run.over_select, "Ask so many more, as a share, and go on without the slowest (0)")
       ->check(CLI::Range(0.0, 10.0));
   start.add_option("--deadline", run.deadline, "Seconds until a round closes (600)")->check(CLI::Range(10, 604'800));
@@ -107,13 +117,46 @@ void add_dropout_options(CLI::App& start, RunOptions& run) {
       ->check(CLI::Range(0, 1000));
 }
 
+// Their ranges depend on the algorithm: the coordinator says what is wrong.
+void add_algorithm_options(CLI::App& start, AlgorithmOptions& algorithm) {
+  CLI::Option* name = start.add_option("--algorithm", algorithm.name,
+                                       "fedavg, fedavgm, fedprox, fedadam, fedyogi, fedadagrad (fedavg)");
+  const auto constant = [&](const char* option, std::optional<double>& value, const char* text) {
+    start.add_option(option, value, text)->needs(name);
+  };
+  constant("--server-lr", algorithm.server_learning_rate, "Learning rate of the server's step");
+  constant("--server-momentum", algorithm.momentum, "Momentum of the server's step, beta1 of fedadam and fedyogi");
+  constant("--second-momentum", algorithm.second_momentum, "beta2 of fedadam and fedyogi");
+  constant("--adaptivity", algorithm.adaptivity, "tau of fedadam, fedyogi and fedadagrad");
+  constant("--mu", algorithm.proximal, "How much fedprox keeps devices near the model they started from");
+}
+
+void add_level_options(CLI::App& start, RunOptions& run) {
+  LevelOptions& global = run.global;
+  start.add_option("--cycles", run.cycles, "Global aggregations, of --rounds rounds each (1)")
+      ->check(CLI::Range(1, 100'000));
+  CLI::Option* clusters = start.add_option("--clusters", global.clusters,
+                                           "Group devices: label:NAME or hash:K; --min-fit and so on are of each");
+  const auto of_clusters = [&](const char* option, auto& value, const char* text) {
+    return start.add_option(option, value, text)->needs(clusters);
+  };
+  of_clusters("--global-min-fit", global.min_fit, "Clusters a cycle needs (1)");
+  of_clusters("--global-min-available", global.min_available, "Clusters that must be there to start (global-min-fit)");
+  of_clusters("--global-fraction", global.fraction, "Share of the available clusters that are asked (1.0)");
+  of_clusters("--global-max-staleness", global.max_staleness, "Cycles that a cluster may be late (0)");
+  of_clusters("--global-deadline", global.deadline, "Seconds until a cycle closes (3600)");
+  CLI::Option* algorithm = of_clusters("--global-algorithm", global.algorithm, "Algorithm of the cycles (fedavg)");
+  start.add_option("--global-server-lr", global.server_learning_rate, "Learning rate of the cycles' step")
+      ->needs(algorithm);
+}
+
 void add_run_start(CLI::App& group, Line& line) {
   RunOptions& run = line.run;
   CLI::App* start =
       add_command(group, line, "start", "Start a run", [&line] { return start_run(line.context, line.run); });
   start->add_option("--model", run.model, "Model of the zoo")->required();
   start->add_option("--data", run.data, "Data tag that devices must have")->required();
-  start->add_option("--rounds", run.rounds, "Rounds (5)")->check(CLI::Range(1, 100'000));
+  start->add_option("--rounds", run.rounds, "Rounds, of each cycle (5)")->check(CLI::Range(1, 100'000));
   start->add_option("--seed", run.seed, "Seed of parameters and shuffling (1)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
   start->add_option("--min-fit", run.min_fit, "Updates a round needs (2)")->check(CLI::Range(1, 100'000));
@@ -121,6 +164,8 @@ void add_run_start(CLI::App& group, Line& line) {
       ->check(CLI::Range(1, 100'000));
   add_dropout_options(*start, run);
   add_training_options(*start, run);
+  add_algorithm_options(*start, run.algorithm);
+  add_level_options(*start, run);
   start->add_flag("--no-evaluate", run.no_evaluate, "Do not measure every aggregated model");
   start->add_flag("--watch", run.watch, "Follow the run; exits 6 when it fails or is stopped");
 }

@@ -37,13 +37,30 @@ struct TokenOptions {
 [[nodiscard]] Outcome<> show_device(const Context& context, const std::string& id);
 
 // Fields that are not given are left to the coordinator's defaults.
+// An algorithm and its constants; what is not given is left to the coordinator.
+struct AlgorithmOptions {
+  std::optional<std::string> name;
+  std::optional<double> server_learning_rate, momentum, second_momentum, adaptivity, proximal;
+};
+
+// Clusters, and the cycles over them.
+struct LevelOptions {
+  std::optional<std::string> clusters;
+  std::optional<std::int64_t> min_fit, min_available, deadline, max_staleness;
+  std::optional<double> fraction;
+  std::optional<std::string> algorithm;
+  std::optional<double> server_learning_rate;
+};
+
 struct RunOptions {
   std::string model;
   std::string data;
   std::optional<std::int64_t> rounds, seed, min_fit, min_available, deadline, epochs, batch, max_staleness, buffer,
-      steps;
+      steps, candidates, cycles;
   std::optional<double> fraction, over_select, learning_rate, momentum, weight_decay;
   std::optional<std::string> mode, optimizer, loss;
+  AlgorithmOptions algorithm;
+  LevelOptions global;
   bool no_evaluate = false;
   bool watch = false;
 };
@@ -57,6 +74,9 @@ struct RunOptions {
 [[nodiscard]] Outcome<> list_models(const Context& context);
 // `what`: a digest, the beginning of one (6 digits or more), or a run.
 [[nodiscard]] Outcome<> get_model(const Context& context, const std::string& what, const std::filesystem::path& file);
+
+[[nodiscard]] Outcome<> list_clusters(const Context& context);
+[[nodiscard]] Outcome<> show_cluster(const Context& context, const std::string& id);
 
 struct PartitionOptions {
   std::string source;

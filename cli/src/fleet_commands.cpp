@@ -1,4 +1,4 @@
-// token and device.
+// token, device and cluster.
 #include <charconv>
 
 #include <unistd.h>
@@ -77,6 +77,15 @@ Outcome<> list_tokens(const Context& context) {
 
 Outcome<> show_status(const Context& context) {
   return show_answer(context, "/v1/status", report::status_details);
+}
+
+Outcome<> list_clusters(const Context& context) {
+  return show_answer(context, "/v1/clusters", report::clusters_table);
+}
+
+Outcome<> show_cluster(const Context& context, const std::string& id) {
+  const auto checked = check_id(id);
+  return checked ? show_answer(context, "/v1/clusters/" + id, report::cluster_details) : checked;
 }
 
 Outcome<> list_devices(const Context& context) {

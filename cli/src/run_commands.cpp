@@ -17,6 +17,31 @@ void put(json::object& object, std::string_view name, const std::optional<T>& va
   }
 }
 
+json::value algorithm(const AlgorithmOptions& options) {
+  json::object out{{"name", *options.name}};
+  put(out, "server_learning_rate", options.server_learning_rate);
+  put(out, "momentum", options.momentum);
+  put(out, "second_momentum", options.second_momentum);
+  put(out, "adaptivity", options.adaptivity);
+  put(out, "proximal", options.proximal);
+  return out;
+}
+
+json::object global_level(const LevelOptions& options) {
+  json::object out;
+  put(out, "min_fit", options.min_fit);
+  put(out, "min_available", options.min_available);
+  put(out, "fraction", options.fraction);
+  put(out, "max_staleness", options.max_staleness);
+  put(out, "deadline_seconds", options.deadline);
+  if (options.algorithm) {
+    json::object chosen{{"name", *options.algorithm}};
+    put(chosen, "server_learning_rate", options.server_learning_rate);
+    out["algorithm"] = std::move(chosen);
+  }
+  return out;
+}
+
 json::value specification(const RunOptions& options) {
   json::object training;
   put(training, "epochs", options.epochs);
@@ -38,6 +63,15 @@ json::value specification(const RunOptions& options) {
   put(spec, "buffer", options.buffer);
   put(spec, "max_staleness", options.max_staleness);
   put(spec, "deadline_seconds", options.deadline);
+  put(spec, "candidates", options.candidates);
+  put(spec, "cycles", options.cycles);
+  put(spec, "clusters", options.global.clusters);
+  if (json::object global = global_level(options.global); !global.empty()) {
+    spec["global"] = std::move(global);
+  }
+  if (options.algorithm.name) {
+    spec["algorithm"] = algorithm(options.algorithm);
+  }
   if (options.no_evaluate) {
     spec["evaluate"] = false;
   }

@@ -92,6 +92,18 @@ void add_health(Lines& lines, const json::value& object) {
   }
 }
 
+void add_rounds(std::string& out, const json::value& of) {
+  const json::array& rounds = array_field(of, "rounds");
+  if (rounds.empty()) {
+    return;
+  }
+  Table table = rounds_table();
+  for (const json::value& round : rounds) {
+    table.add(round_cells(round));
+  }
+  out += "\n" + table.text();
+}
+
 }  // namespace
 
 std::optional<std::string> text_field(const json::value& object, std::string_view name) {
@@ -203,6 +215,7 @@ std::string run_details(const json::value& run) {
                              {"state", text(run, "state")},
                              {"reason", text(run, "reason")},
                              {"model", text(run, "model_name")},
+                             {"algorithm", text(run, "algorithm")},
                              {"parameters", integer(run, "parameters")},
                              {"round", round_of(run)},
                              {"accuracy", fixed(run, "accuracy", 4)},
@@ -212,14 +225,51 @@ std::string run_details(const json::value& run) {
                              {"created", time(run, "created_at")},
                              {"finished", time(run, "finished_at")},
                              {"digest", text(run, "model_digest")}});
-  const json::array& rounds = array_field(run, "rounds");
-  if (!rounds.empty()) {
-    Table table = rounds_table();
-    for (const json::value& round : rounds) {
-      table.add(round_cells(round));
-    }
-    out += "\n" + table.text();
+  add_rounds(out, run);
+  if (!array_field(run, "clusters").empty()) {
+    out += "\n" + clusters_table(run);
   }
+  return out;
+}
+
+std::string clusters_table(const json::value& answer) {
+  Table table({{"CLUSTER"},
+               {"STATE"},
+               {"ROUND", Align::right},
+               {"ONLINE", Align::right},
+               {"PARTICIPANTS", Align::right},
+               {"ACCURACY", Align::right},
+               {"LOSS", Align::right},
+               {"BYTES UP", Align::right},
+               {"BYTES DOWN", Align::right},
+               {"REASON"}});
+  for (const json::value& cluster : array_field(answer, "clusters")) {
+    table.add({text(cluster, "cluster"), text(cluster, "state"), integer(cluster, "round"),
+               integer(cluster, "devices_online"), integer(cluster, "participants"), fixed(cluster, "accuracy", 4),
+               fixed(cluster, "loss", 4), bytes(cluster, "bytes_up"), bytes(cluster, "bytes_down"),
+               text(cluster, "reason")});
+  }
+  return table.text();
+}
+
+std::string cluster_details(const json::value& cluster) {
+  Lines lines{{"cluster", text(cluster, "cluster")},
+              {"run", text(cluster, "run")},
+              {"state", text(cluster, "state")},
+              {"reason", text(cluster, "reason")},
+              {"round", integer(cluster, "round")},
+              {"participants", integer(cluster, "participants")},
+              {"accuracy", fixed(cluster, "accuracy", 4)},
+              {"accuracy of devices", fixed(cluster, "accuracy_min", 4) + " to " + fixed(cluster, "accuracy_max", 4)},
+              {"loss", fixed(cluster, "loss", 4)},
+              {"bytes up", bytes(cluster, "bytes_up")},
+              {"bytes down", bytes(cluster, "bytes_down")},
+              {"digest", text(cluster, "model_digest")}};
+  for (const json::value& device : array_field(cluster, "devices")) {
+    lines.emplace_back("device " + printable(text(device, "id")), online(device));
+  }
+  std::string out = details(lines);
+  add_rounds(out, cluster);
   return out;
 }
 

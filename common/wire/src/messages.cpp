@@ -210,6 +210,21 @@ void fields(V& v, RunStatus& m) {
   v.integer("bytes_down", m.bytes_down, 0, any);
 }
 
+template <class V>
+void fields(V& v, ClusterStatus& m) {
+  v.text("cluster", m.cluster, 64);
+  v.id("run", m.run);
+  v.text("state", m.state, 32);
+  v.text("reason", m.reason, max_reason);
+  v.integer("cycle", m.cycle, 0, any);
+  v.integer("round", m.round, 0, any);
+  v.integer("participants", m.participants, 0, any);
+  v.number("loss", m.loss, -huge, huge);
+  v.number("accuracy", m.accuracy, 0, 1);
+  v.integer("bytes_up", m.bytes_up, 0, any);
+  v.integer("bytes_down", m.bytes_down, 0, any);
+}
+
 Result<boost::json::object> parse_object(std::string_view json) {
   if (json.size() > max_message) {
     return fail(ErrorKind::permanent, "too_large: {} bytes; the limit is {}", json.size(), max_message);
@@ -276,6 +291,7 @@ FLOPS_WIRE_MESSAGE(Refused)
 FLOPS_WIRE_MESSAGE(DeviceState)
 FLOPS_WIRE_MESSAGE(CoordinatorStatus)
 FLOPS_WIRE_MESSAGE(RunStatus)
+FLOPS_WIRE_MESSAGE(ClusterStatus)
 #undef FLOPS_WIRE_MESSAGE
 
 std::string_view to_string(TaskKind kind) {

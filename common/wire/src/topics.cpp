@@ -34,6 +34,9 @@ std::string Topics::status() const {
 std::string Topics::run_status(const RunId& run) const {
   return root_ + "runs/" + run.str() + "/status";
 }
+std::string Topics::cluster_status(std::string_view cluster) const {
+  return fmt::format("{}clusters/{}/status", root_, cluster);
+}
 std::string Topics::device_state(const DeviceId& device) const {
   return root_ + "devices/" + device.str() + "/state";
 }

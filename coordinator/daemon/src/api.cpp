@@ -120,6 +120,12 @@ http::Response Api::route(const http::Request& request, Role role) {
   if (const auto rest = after(path, "/v1/devices/")) {
     return device(*rest);
   }
+  if (path == "/v1/clusters") {
+    return list_clusters();
+  }
+  if (const auto rest = after(path, "/v1/clusters/")) {
+    return show_cluster(*rest);
+  }
   if (path == "/v1/models") {
     return list_models();
   }
@@ -173,44 +179,6 @@ http::Response Api::stop_run(const std::string& text) {
   return show_run(*id);
 }
 
-http::Response Api::list_runs() {
-  auto runs = parts_.registry.runs();
-  if (!runs) {
-    return error_response(runs.error());
-  }
-  json::array out;
-  for (const registry::RunRow& run : *runs) {
-    auto rounds = parts_.registry.rounds_of(run.state.id);
-    if (!rounds) {
-      return error_response(rounds.error());
-    }
-    out.emplace_back(run_json(run, *rounds));
-  }
-  return json_response(200, {{"runs", std::move(out)}});
-}
-
-http::Response Api::show_run(const RunId& id) {
-  auto run = parts_.registry.run(id);
-  if (!run) {
-    return error_response(run.error());
-  }
-  if (!*run) {
-    return error_response(404, "not_found", fmt::format("there is no run '{}'", id));
-  }
-  auto rounds = parts_.registry.rounds_of(id);
-  if (!rounds) {
-    return error_response(rounds.error());
-  }
-  json::object out = run_json(**run, *rounds);
-  json::array list;
-  for (const registry::RoundRow& round : *rounds) {
-    list.emplace_back(round_json(round));
-  }
-  out["rounds"] = std::move(list);
-  out["spec"] = json::parse(rounds::to_json((*run)->state.spec));
-  return json_response(200, out);
-}
-
 http::Response Api::list_models() {
   auto models = parts_.registry.models();
   if (!models) {
@@ -223,7 +191,7 @@ http::Response Api::list_models() {
     row["loss"] = nullptr;
     if (auto rounds = parts_.registry.rounds_of(model.run)) {
       for (const registry::RoundRow& round : *rounds) {
-        if (round.round == model.round && round.accuracy) {
+        if (round.round == model.round && round.cluster == model.cluster && round.accuracy) {
           row["accuracy"] = *round.accuracy;
           row["loss"] = round.loss ? json::value(*round.loss) : json::value(nullptr);
         }

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <list>
+#include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json/object.hpp>
@@ -58,6 +61,12 @@ class Api {
   [[nodiscard]] http::Response stop_run(const std::string& id);
   [[nodiscard]] http::Response list_runs();
   [[nodiscard]] http::Response show_run(const RunId& run);
+  [[nodiscard]] rounds::Tree tree_of(const registry::RunRow& run) const;
+  [[nodiscard]] Result<std::map<rounds::ClusterId, boost::json::object>> clusters_of(
+      const registry::RunRow& run, const std::vector<registry::RoundRow>& rounds) const;
+  [[nodiscard]] Result<std::optional<registry::RunRow>> run_with_clusters();
+  [[nodiscard]] http::Response list_clusters();
+  [[nodiscard]] http::Response show_cluster(const std::string& cluster);
   [[nodiscard]] http::Response list_models();
   [[nodiscard]] http::Response get_model(const std::string& digest);
   [[nodiscard]] bool wait_for_run(const http::Request& request, http::Reply& reply);

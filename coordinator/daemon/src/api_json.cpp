@@ -95,12 +95,14 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
   for (const registry::RoundRow& round : rounds) {
     up += round.bytes_up;
     down += round.bytes_down;
-    if (round.accuracy) {
+    if (round.accuracy && round.cluster.empty()) {
       accuracy = round.accuracy;
       loss = round.loss;
     }
   }
   const rounds::RunState& state = run.state;
+  const rounds::RunSpec& spec = state.spec;
+  const bool flat = spec.clusters.by == rounds::Grouping::By::nothing;
   const std::string_view phase = state.phase == rounds::Phase::fitting || state.phase == rounds::Phase::aggregating
                                      ? "running"
                                      : to_string(state.phase);
@@ -110,8 +112,11 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
           {"reason", state.reason},
           {"model_name", state.spec.model},
           {"data", state.spec.data},
+          {"algorithm", state.spec.algorithm.name},
           {"round", state.round},
-          {"rounds_total", state.spec.rounds},
+          {"rounds_total", flat ? spec.cycles * spec.rounds : spec.cycles},
+          {"cycle", flat ? rounds::cycle_of(spec, state.round) : state.round},
+          {"cycles", spec.cycles},
           {"created_at", time_or_null(run.created_at)},
           {"finished_at", time_or_null(run.finished_at)},
           {"accuracy", number_or_null(accuracy)},
@@ -120,6 +125,39 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
           {"parameters", run.parameters},
           {"bytes_up", up},
           {"bytes_down", down}};
+}
+
+json::object cluster_json(const rounds::ClusterId& cluster, const ClusterView& view,
+                          const std::vector<registry::RoundRow>& rounds,
+                          const std::vector<registry::ClusterFigures>& figures) {
+  json::object out{
+      {"cluster", cluster.str()},          {"state", view.state},    {"reason", view.reason}, {"round", view.round},
+      {"participants", view.participants}, {"model_digest", nullptr}};
+  std::uint64_t up = 0;
+  std::uint64_t down = 0;
+  for (const registry::RoundRow& round : rounds) {
+    if (round.cluster == cluster) {
+      up += round.bytes_up;
+      down += round.bytes_down;
+      out["model_digest"] = digest_or_null(round.model);
+    }
+  }
+  out["bytes_up"] = up;
+  out["bytes_down"] = down;
+  for (const char* name : {"measured_cycle", "accuracy", "loss", "accuracy_min", "accuracy_max", "evaluated_samples"}) {
+    out[name] = nullptr;
+  }
+  for (const registry::ClusterFigures& of : figures) {  // the newest ones stand
+    if (of.cluster == cluster) {
+      out["measured_cycle"] = of.cycle;
+      out["accuracy"] = of.accuracy;
+      out["loss"] = of.loss;
+      out["accuracy_min"] = of.accuracy_min;
+      out["accuracy_max"] = of.accuracy_max;
+      out["evaluated_samples"] = of.samples;
+    }
+  }
+  return out;
 }
 
 json::object status_json(const wire::CoordinatorStatus& status, const Fleet& fleet, const Link& link,
@@ -145,6 +183,7 @@ json::object status_json(const wire::CoordinatorStatus& status, const Fleet& fle
 json::object model_json(const registry::ModelRow& model) {
   return {{"digest", model.digest.hex()},
           {"run", model.run.str()},
+          {"cluster", model.cluster.empty() ? json::value(nullptr) : json::value(model.cluster.str())},
           {"round", model.round},
           {"layout", model.layout.hex()},
           {"parameters", model.parameters},

@@ -5,6 +5,7 @@
 
 #include <boost/json.hpp>
 
+#include "cluster_view.hpp"
 #include "fleet.hpp"
 #include "flops/http/server.hpp"
 #include "flops/registry/registry.hpp"
@@ -17,6 +18,11 @@ namespace flops::coordinator {
 [[nodiscard]] boost::json::object round_json(const registry::RoundRow& round);
 // `rounds` gives the totals and the newest metrics.
 [[nodiscard]] boost::json::object run_json(const registry::RunRow& run, const std::vector<registry::RoundRow>& rounds);
+// Of a cluster: what it does, its bytes, the newest model of its own, and how good the newest model of a cycle is
+// there.
+[[nodiscard]] boost::json::object cluster_json(const rounds::ClusterId& cluster, const ClusterView& view,
+                                               const std::vector<registry::RoundRow>& rounds,
+                                               const std::vector<registry::ClusterFigures>& figures);
 // What devices are told, and how full the inbox (messages waiting for the loop) has been since the start.
 [[nodiscard]] boost::json::object status_json(const wire::CoordinatorStatus& status, const Fleet& fleet,
                                               const Link& link, std::size_t inbox_bytes);

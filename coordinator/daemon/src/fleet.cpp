@@ -11,6 +11,12 @@ namespace {
 constexpr auto hello_follows_within = std::chrono::seconds(1);
 constexpr auto ask_again_after = std::chrono::seconds(10);
 
+bool has_data(const Device& device, const std::string& data) {
+  return device.row.hello && std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
+           return dataset.tag == data && dataset.train_samples > 0;
+         });
+}
+
 }  // namespace
 
 Result<> Fleet::load() {
@@ -40,13 +46,17 @@ std::int64_t Fleet::online() const {
 std::set<DeviceId> Fleet::available(const std::string& data) const {
   std::set<DeviceId> found;
   for (const auto& [id, device] : devices_) {
-    if (!device.state.online || !device.row.hello) {
-      continue;
+    if (device.state.online && has_data(device, data)) {
+      found.insert(id);
     }
-    const bool has_data = std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
-      return dataset.tag == data && dataset.train_samples > 0;
-    });
-    if (has_data) {
+  }
+  return found;
+}
+
+std::set<DeviceId> Fleet::with_data(const std::string& data) const {
+  std::set<DeviceId> found;
+  for (const auto& [id, device] : devices_) {
+    if (has_data(device, data)) {
       found.insert(id);
     }
   }

@@ -26,6 +26,8 @@ class Fleet {
 
   [[nodiscard]] Result<> load();
   [[nodiscard]] Device* find(const DeviceId& device);
+  // Those that have the data, online or not.
+  [[nodiscard]] std::set<DeviceId> with_data(const std::string& data) const;
   [[nodiscard]] const std::map<DeviceId, Device>& devices() const { return devices_; }
   [[nodiscard]] std::int64_t online() const;
   // Online devices that announced training samples for the tag.

@@ -12,37 +12,80 @@ constexpr std::chrono::seconds probe_pause{5};
 // A record of a few bytes may find room in the write-ahead log when no update does.
 constexpr std::uint64_t probe_room = std::uint64_t{1} << 20U;
 
-// The devices whose rows have changed, if none is gone.
-std::optional<std::vector<DeviceId>> changed_rows(const rounds::RunState& before, const rounds::RunState& now) {
+// How a node differs from what is recorded of it.
+struct Difference {
+  bool any = false;
+  std::optional<DeviceId> only_of;  // this one row, and perhaps the reason
+};
+
+Difference difference(const rounds::RunState* before, const rounds::RunState* now) {
+  if (before == nullptr || now == nullptr) {
+    return {before != now, {}};
+  }
   std::vector<DeviceId> changed;
   std::size_t same = 0;
-  for (const auto& [device, participant] : now.participants) {
-    const auto found = before.participants.find(device);
-    if (found == before.participants.end() || found->second != participant) {
+  for (const auto& [device, participant] : now->participants) {
+    const auto found = before->participants.find(device);
+    if (found == before->participants.end() || found->second != participant) {
       changed.push_back(device);
     }
-    same += found != before.participants.end() ? 1U : 0U;
+    same += found != before->participants.end() ? 1U : 0U;
   }
-  return same == before.participants.size() ? std::optional(changed) : std::nullopt;
+  const bool rows_only = same == before->participants.size() && before->round == now->round &&
+                         before->phase == now->phase && before->wanted == now->wanted && before->part == now->part &&
+                         before->first_round == now->first_round && before->model == now->model &&
+                         before->failed_initialisations == now->failed_initialisations;
+  if (rows_only && changed.size() == 1) {
+    return {true, changed.front()};
+  }
+  return {!rows_only || !changed.empty() || before->reason != now->reason, {}};
+}
+
+using Differences = std::map<rounds::ClusterId, Difference>;
+
+Differences differences(const rounds::Tree& before, const rounds::Tree& now) {
+  Differences found;
+  const auto part = [](const rounds::Tree& tree, const rounds::ClusterId& cluster) {
+    const auto place = tree.parts.find(cluster);
+    return place == tree.parts.end() ? nullptr : &place->second;
+  };
+  const auto compare = [&found](const rounds::ClusterId& node, const rounds::RunState* old,
+                                const rounds::RunState* fresh) {
+    if (Difference one = difference(old, fresh); one.any) {
+      found[node] = std::move(one);
+    }
+  };
+  compare({}, &before.top, &now.top);
+  for (const auto& [cluster, state] : now.parts) {
+    compare(cluster, part(before, cluster), &state);
+  }
+  for (const auto& [cluster, state] : before.parts) {
+    compare(cluster, &state, part(now, cluster));
+  }
+  return found;
 }
 
 }  // namespace
 
 // Durable before anything is done about it. Only what changed is written: with many devices most events concern one.
-void RunController::save(const rounds::RunState& before) {
-  const rounds::RunState& now = active_->state;
-  const auto rows = changed_rows(before, now);
-  const bool same_run = before.round == now.round && before.phase == now.phase && before.wanted == now.wanted &&
-                        before.failed_initialisations == now.failed_initialisations;
-  const std::string key = fmt::format("run {}", now.id);
-  if (same_run && rows && rows->size() == 1 && records_.settled()) {
-    if (parts_.registry.save_participant(now, rows->front())) {
-      return;
-    }
-  } else if (same_run && rows && rows->empty() && before.reason == now.reason) {
+void RunController::save(const rounds::Tree& before) {
+  rounds::Tree& now = active_->tree;
+  const Differences changed = differences(before, now);
+  if (changed.empty()) {
     return;
   }
-  record(key, "recording the run", [&registry = parts_.registry, now] { return registry.save_run(now); });
+  if (records_.settled()) {
+    unsaved_.clear();
+    const auto& [node, one] = *changed.begin();
+    if (changed.size() == 1 && one.only_of && parts_.registry.save_participant(*now.node(node), *one.only_of, node)) {
+      return;
+    }
+  }
+  for (const auto& [node, one] : changed) {
+    unsaved_.insert(node);  // what waits is replaced by this
+  }
+  record(fmt::format("run {}", active_->id()), "recording the run",
+         [&registry = parts_.registry, now, nodes = unsaved_] { return registry.save_tree(now, nodes); });
 }
 
 void RunController::record(std::string key, std::string_view doing, Records::Step step) {
@@ -54,10 +97,10 @@ void RunController::record(std::string key, std::string_view doing, Records::Ste
   }
 }
 
-void RunController::record_round(std::int64_t round, std::string_view state) {
-  record(fmt::format("round {} {}", active_->state.id, round), "recording the round",
-         [&registry = parts_.registry, run = active_->state.id, round, state = std::string(state)] {
-           return registry.set_round_state(run, round, state);
+void RunController::record_round(const ClusterId& node, std::int64_t round, std::string_view state) {
+  record(fmt::format("round {} {} {}", active_->id(), node, round), "recording the round",
+         [&registry = parts_.registry, run = active_->id(), node, round, state = std::string(state)] {
+           return registry.set_round_state(run, round, state, node);
          });
 }
 
@@ -105,10 +148,12 @@ Result<> RunController::probe_storage() {
 
 // What was decided while it could not be recorded. A round that is taken up anew opens or closes by that.
 void RunController::perform_held() {
-  std::vector<rounds::Action> held = std::exchange(held_, {});
+  std::vector<rounds::NodeAction> held = std::exchange(held_, {});
   if (take_up_at_) {
-    std::erase_if(held, [](const rounds::Action& action) {
-      return std::holds_alternative<rounds::OpenRound>(action) || std::holds_alternative<rounds::CloseRound>(action);
+    std::erase_if(held, [](const rounds::NodeAction& one) {
+      return std::holds_alternative<rounds::OpenRound>(one.action) ||
+             std::holds_alternative<rounds::CloseRound>(one.action) ||
+             std::holds_alternative<rounds::HandUp>(one.action);
     });
   }
   const bool any = !held.empty();
@@ -118,6 +163,7 @@ void RunController::perform_held() {
   }
   if (any && active_) {
     publish_status();
+    publish_clusters();
   }
   changed_();
 }

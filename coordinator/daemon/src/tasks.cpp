@@ -9,8 +9,31 @@ namespace flops::coordinator {
 
 using wire::TaskKind;
 
-wire::TaskRef RunController::reference(const rounds::Participant& participant) const {
-  return {participant.task, active_->state.id, 1, participant.round};
+wire::TaskRef RunController::reference(const TaskId& task, std::int64_t round) const {
+  return {task, active_->id(), rounds::cycle_of(active_->spec(), round), round};
+}
+
+void RunController::for_each_participant(
+    const std::function<void(const DeviceId&, const rounds::Participant&)>& visit) const {
+  const auto all = [&visit](const rounds::RunState& node) {
+    for (const auto& [device, participant] : node.participants) {
+      visit(device, participant);
+    }
+  };
+  if (active_->tree.flat()) {
+    all(active_->tree.top);
+  }
+  for (const auto& [cluster, part] : active_->tree.parts) {
+    all(part);
+  }
+}
+
+void RunController::send_open_tasks() {
+  std::vector<DeviceId> open;
+  for_each_participant([&open](const DeviceId& device, const rounds::Participant&) { open.push_back(device); });
+  for (const DeviceId& device : open) {
+    send_task(device, false);
+  }
 }
 
 void RunController::send_task(const DeviceId& device, bool complete_model) {
@@ -19,27 +42,29 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
     tasks_held_ = true;
     return;  // nothing is asked that would be forgotten; when all is recorded, all open tasks are sent
   }
-  const auto found = run.state.participants.find(device);
-  if (found == run.state.participants.end() || found->second.answer != rounds::Answer::none) {
+  const Seat seat = seat_of(device);
+  if (seat.participant == nullptr || seat.participant->answer != rounds::Answer::none) {
     return;
   }
-  const rounds::Participant& participant = found->second;
+  const rounds::Participant& participant = *seat.participant;
+  const rounds::RunSpec& spec = run.spec();
   std::optional<aggregation::EncodedModel> blob;
   wire::Task task;
-  task.ref = reference(participant);
+  task.ref = reference(participant.task, participant.round);
   task.kind = participant.kind;
-  task.model = run.state.spec.model;
-  task.codec = run.state.spec.codec;
-  task.training = run.state.spec.training;
-  task.deadline_seconds = run.state.spec.deadline_seconds;
+  task.model = spec.model;
+  task.codec = spec.codec;
+  task.training = spec.training;
+  task.training.proximal = run.algorithm->client().proximal;
+  task.deadline_seconds = spec.deadline_seconds;
   if (participant.kind == TaskKind::init) {
-    task.seed = run.state.spec.seed;
+    task.seed = spec.seed;
   } else {
-    task.seed = rounds::task_seed(run.state.spec.seed, participant.round, device);
-    task.data = run.state.spec.data;
+    task.seed = rounds::task_seed(spec.seed, participant.round, device);
+    task.data = spec.data;
     task.layout_text = run.layout->canonical();
     task.base = participant.base;
-    task.evaluate = participant.kind == TaskKind::train && run.state.spec.evaluate && participant.round > 1;
+    task.evaluate = participant.kind == TaskKind::train && spec.evaluate && participant.round > 1;
     const Digest base = complete_model ? Digest() : delta_base(device, participant.base);
     const auto& blobs = run.versions[participant.base].encoded;
     const auto encoded = blobs.find(base);
@@ -83,7 +108,7 @@ void RunController::encode(const Digest& model, const Digest& base) {
                          if (blob) {
                            encoded(model, base, *blob);
                          } else {
-                           round_in_trouble(blob.error(), "encoding the model for the devices");
+                           round_in_trouble({}, blob.error(), "encoding the model for the devices");
                          }
                        });
 }
@@ -91,28 +116,35 @@ void RunController::encode(const Digest& model, const Digest& base) {
 // Tasks that waited for the blob go out now.
 void RunController::encoded(const Digest& model, const Digest& base, const aggregation::EncodedModel& blob) {
   active_->versions[model].encoded[base] = blob;
-  for (const auto& [device, participant] : active_->state.participants) {
+  std::vector<DeviceId> waiting;
+  for_each_participant([&](const DeviceId& device, const rounds::Participant& participant) {
     if (participant.answer == rounds::Answer::none && participant.base == model &&
         !active_->acknowledged.contains(participant.task) && delta_base(device, model) == base) {
-      send_task(device, base.empty());
+      waiting.push_back(device);
     }
+  });
+  for (const DeviceId& device : waiting) {
+    send_task(device, base.empty());
   }
 }
 
 // Blobs of a model that was replaced stay while a late device may be fetching it.
 void RunController::drop_old_versions() {
-  std::set<Digest> needed{active_->state.model};
+  std::set<Digest> needed{active_->tree.top.model};
+  for (const auto& [cluster, part] : active_->tree.parts) {
+    needed.insert(part.model);
+  }
   std::set<TaskId> open;
-  for (const auto& [id, participant] : active_->state.participants) {
+  for_each_participant([&](const DeviceId& id, const rounds::Participant& participant) {
     const Device* device = parts_.fleet.find(id);
     if (participant.answer != rounds::Answer::none) {
-      continue;
+      return;
     }
     open.insert(participant.task);
     if (device == nullptr || !device->models.contains(participant.base)) {
       needed.insert(participant.base);
     }
-  }
+  });
   std::erase_if(active_->acknowledged, [&](const TaskId& task) { return !open.contains(task); });
   drop_blobs(needed);
 }
@@ -144,13 +176,13 @@ void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {
   if (!active_) {
     return;
   }
-  const auto found = active_->state.participants.find(device);
-  if (found == active_->state.participants.end() || found->second.task != ack.ref.task) {
+  const Seat seat = seat_of(device);
+  if (seat.participant == nullptr || seat.participant->task != ack.ref.task) {
     return;  // of an earlier round
   }
   switch (ack.status) {
     case wire::AckStatus::accepted: {
-      const rounds::Participant& participant = found->second;
+      const rounds::Participant& participant = *seat.participant;
       if (!active_->acknowledged.insert(participant.task).second || participant.kind == TaskKind::init) {
         return;
       }
@@ -158,12 +190,12 @@ void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {
       const auto& blobs = active_->versions[participant.base].encoded;
       const auto blob = blobs.find(delta_base(device, participant.base));
       if (blob != blobs.end() && known != nullptr && !known->models.contains(participant.base)) {
-        (void)parts_.registry.count_download(active_->state.id, participant.round, blob->second.bytes);
+        (void)parts_.registry.count_download(active_->id(), participant.round, blob->second.bytes, seat.node);
       }
       break;
     }
     case wire::AckStatus::declined:
-      feed(rounds::TaskFailed{device, ack.ref.task, fmt::format("declined: {}", ack.reason)});
+      feed(seat.node, rounds::TaskFailed{device, ack.ref.task, fmt::format("declined: {}", ack.reason)});
       break;
     case wire::AckStatus::need_full:
       if (Device* known = parts_.fleet.find(device)) {
@@ -177,8 +209,8 @@ void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {
 
 void RunController::device_said_hello(const DeviceId& device) {
   if (active_) {
-    if (const auto found = active_->state.participants.find(device); found != active_->state.participants.end()) {
-      active_->acknowledged.erase(found->second.task);
+    if (const Seat seat = seat_of(device); seat.participant != nullptr) {
+      active_->acknowledged.erase(seat.participant->task);
     }
     send_task(device, false);  // again, if it has one; repeating is harmless
   }
@@ -195,46 +227,6 @@ void RunController::device_lost(const DeviceId& device) {
     }
   }
   send_grants();
-}
-
-void RunController::on_metrics(const DeviceId& device, const wire::Metrics& metrics) {
-  if (!active_) {
-    return;
-  }
-  Active& run = *active_;
-  const auto found = run.state.participants.find(device);
-  if (found == run.state.participants.end() || found->second.task != metrics.ref.task) {
-    return;  // of a round that is over: the next one measures again
-  }
-  const rounds::Participant& participant = found->second;
-  if (metrics.model != participant.base) {
-    refuse(device, "up/metrics", "field", "'model' is not the model of the task");
-    return;
-  }
-  if (Device* known = parts_.fleet.find(device)) {
-    known->models.insert(participant.base);  // it measured it, so it holds it
-  }
-  if (rounds::staleness(run.state, participant) > 0) {
-    return;  // late: the figures of that model are final
-  }
-  const bool training = participant.kind == TaskKind::train;
-  // While round r trains, the model that round r - 1 made is measured.
-  const std::int64_t round = training ? run.state.round - 1 : run.state.round;
-  if (round < 1) {
-    return;
-  }
-  record(fmt::format("metrics {} {} {}", run.state.id, round, device), "recording metrics",
-         [&registry = parts_.registry, id = run.state.id, round, device, metrics] {
-           return registry.save_metrics(id, round, device, metrics);
-         });
-  run.evaluated.insert(device);
-  const auto asked = std::ranges::count_if(
-      run.state.participants, [&](const auto& entry) { return rounds::staleness(run.state, entry.second) == 0; });
-  if (training && std::cmp_greater_equal(run.evaluated.size(), asked)) {
-    record_round(round, "done");
-    publish_status();
-  }
-  changed_();
 }
 
 }  // namespace flops::coordinator

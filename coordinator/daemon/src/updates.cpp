@@ -28,52 +28,55 @@ void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, co
                       wire::encode(wire::Receipt{ref, blob, status, std::string(reason.substr(0, wire::max_reason))}));
 }
 
-void RunController::reject(const DeviceId& device, const wire::ResultMessage& result, const std::string& reason) {
+void RunController::reject(const DeviceId& device, const ClusterId& node, const wire::ResultMessage& result,
+                           const std::string& reason) {
   ++refusals_["update"];
   log::warn("refused", "update of {} in round {}: {}", device, result.ref.round, reason);
-  if (active_ && active_->state.round > 0) {
-    (void)parts_.registry.count_rejected(active_->state.id, active_->state.round);
+  const rounds::RunState* state = active_ ? active_->tree.node(node) : nullptr;
+  if (state != nullptr && state->round > 0) {
+    (void)parts_.registry.count_rejected(active_->id(), state->round, node);
   }
   sweep_due_ = true;
-  feed(rounds::TaskFailed{device, result.ref.task, fmt::format("update refused: {}", reason)});
+  feed(node, rounds::TaskFailed{device, result.ref.task, fmt::format("update refused: {}", reason)});
   receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, reason);
 }
 
-const rounds::Participant* RunController::open_participant(const DeviceId& device, const wire::TaskRef& ref) const {
-  if (!active_ || ref.run != active_->state.id) {
-    return nullptr;
+// The device's, if this is its task and has no answer yet.
+RunController::Seat RunController::open_seat(const DeviceId& device, const wire::TaskRef& ref) {
+  if (!active_ || ref.run != active_->id()) {
+    return {};
   }
-  const auto found = active_->state.participants.find(device);
-  const bool open = found != active_->state.participants.end() && found->second.task == ref.task &&
-                    found->second.round == ref.round && found->second.answer == Answer::none;
-  return open ? &found->second : nullptr;
+  const Seat seat = seat_of(device);
+  const bool open = seat.participant != nullptr && seat.participant->task == ref.task &&
+                    seat.participant->round == ref.round && seat.participant->answer == Answer::none;
+  return open ? seat : Seat{};
 }
 
 void RunController::on_result(const DeviceId& device, const wire::ResultMessage& result) {
-  const rounds::Participant* open = open_participant(device, result.ref);
-  if (open == nullptr) {
+  const Seat seat = open_seat(device, result.ref);
+  if (seat.participant == nullptr) {
     answer_late(device, result);
     return;
   }
-  const rounds::Participant participant = *open;
+  const rounds::Participant participant = *seat.participant;
   if (!result.ok) {
     log::warn("runs", "{} failed its task of round {}: {}", device, result.ref.round, result.reason);
-    feed(rounds::TaskFailed{device, result.ref.task, result.reason});
+    feed(seat.node, rounds::TaskFailed{device, result.ref.task, result.reason});
     receipt(device, result.ref, {}, ReceiptStatus::accepted);
     return;
   }
   if (participant.kind == TaskKind::evaluate) {
-    feed(rounds::Evaluated{device, result.ref.task});
+    feed(seat.node, rounds::Evaluated{device, result.ref.task});
     receipt(device, result.ref, {}, ReceiptStatus::accepted);
     return;
   }
   tensor::Layout layout;
   if (const std::string problem = problem_of(result, participant, layout); !problem.empty()) {
-    reject(device, result, problem);
+    reject(device, seat.node, result, problem);
     return;
   }
   log::debug("updates", "task {}: {} offers {} bytes", result.ref.task, device, result.update.size);
-  begin_upload(device, result);
+  begin_upload(device, seat.node, result);
 }
 
 // The task is not open (any more): say what became of it, so that the device can let go.
@@ -111,11 +114,26 @@ void RunController::answer_late(const DeviceId& device, const wire::ResultMessag
 
 // A power cut may have taken back that the round was opened, or whom it asked: then the same tasks are given again.
 bool RunController::may_be_asked_again(const registry::RunRow& run, const DeviceId& device, const wire::TaskRef& ref) {
-  const rounds::RunState& state = run.state;
-  if (rounds::is_over(state.phase) || ref.round < state.round) {
+  const auto open_in = [&](const rounds::RunState& node) {
+    return ref.round > node.round || (ref.round == node.round && !node.participants.contains(device));
+  };
+  if (rounds::is_over(run.state.phase)) {
     return false;
   }
-  return ref.round > state.round || !state.participants.contains(device);
+  if (run.state.spec.clusters.by == rounds::Grouping::By::nothing) {
+    return open_in(run.state);
+  }
+  const Device* known = parts_.fleet.find(device);
+  if (known == nullptr || !known->row.hello) {
+    return false;
+  }
+  const ClusterId cluster = rounds::cluster_of(run.state.spec.clusters, device, known->row.hello->labels);
+  if (const auto part = run.parts.find(cluster); part != run.parts.end()) {
+    return open_in(part->second);
+  }
+  const std::int64_t cycle = rounds::cycle_of(run.state.spec, ref.round);
+  const bool asked = run.state.participants.contains(DeviceId::parse(cluster.str()).value_or(DeviceId()));
+  return cycle > run.state.round || (cycle == run.state.round && !asked);
 }
 
 // What is wrong with an offered update, as far as that can be said before its bytes are here.
@@ -125,8 +143,8 @@ std::string RunController::problem_of(const wire::ResultMessage& result, const r
   if (result.update.size == 0) {
     return "there is no update";
   }
-  if (result.codec != run.state.spec.codec) {
-    return fmt::format("codec '{}'; the run uses '{}'", result.codec, run.state.spec.codec);
+  if (result.codec != run.spec().codec) {
+    return fmt::format("codec '{}'; the run uses '{}'", result.codec, run.spec().codec);
   }
   if (participant.kind == TaskKind::init) {
     auto parsed = tensor::Layout::parse(result.layout_text);
@@ -157,7 +175,7 @@ std::string RunController::problem_of(const wire::ResultMessage& result, const r
   return "";
 }
 
-void RunController::begin_upload(const DeviceId& device, const wire::ResultMessage& result) {
+void RunController::begin_upload(const DeviceId& device, const ClusterId& node, const wire::ResultMessage& result) {
   Active& run = *active_;
   const TaskId& task = result.ref.task;
   if (const auto open = run.uploads.find(task); open != run.uploads.end()) {
@@ -175,7 +193,7 @@ void RunController::begin_upload(const DeviceId& device, const wire::ResultMessa
   }
   if (parts_.updates.has(result.update.sha256)) {
     // Received before a restart, or the same bytes from another device.
-    run.uploads.emplace(task, Upload{device, result, ++uploads_begun_, Upload::Stage::stored, std::nullopt, {}});
+    run.uploads.emplace(task, Upload{device, node, result, ++uploads_begun_, Upload::Stage::stored, std::nullopt, {}});
     ingest(task);
     return;
   }
@@ -184,8 +202,8 @@ void RunController::begin_upload(const DeviceId& device, const wire::ResultMessa
     storage_in_trouble(staging.error().within(fmt::format("no room for the update of {}", device)));
     return;  // it will be offered again
   }
-  run.uploads.emplace(task, Upload{device, result, ++uploads_begun_, Upload::Stage::receiving, *std::move(staging),
-                                   parts_.clock.steady()});
+  run.uploads.emplace(task, Upload{device, node, result, ++uploads_begun_, Upload::Stage::receiving,
+                                   *std::move(staging), parts_.clock.steady()});
   grants_.add(task, blob::chunk_count(result.update.size));
   send_grants();
 }
@@ -208,11 +226,11 @@ RunController::Upload* RunController::upload_of(const DeviceId& device, const Di
   if (!active_) {
     return nullptr;
   }
-  const auto participant = active_->state.participants.find(device);
-  if (participant == active_->state.participants.end()) {
+  const Seat seat = seat_of(device);
+  if (seat.participant == nullptr) {
     return nullptr;
   }
-  const auto upload = active_->uploads.find(participant->second.task);
+  const auto upload = active_->uploads.find(seat.participant->task);
   const bool same = upload != active_->uploads.end() && upload->second.result.update.sha256 == blob;
   return same ? &upload->second : nullptr;
 }

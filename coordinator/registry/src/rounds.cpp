@@ -1,4 +1,4 @@
-// Rounds, contributions, metrics, models.
+// Rounds and the contributions of devices.
 #include "digests.hpp"
 #include "flops/registry/registry.hpp"
 
@@ -14,21 +14,25 @@ std::optional<double> optional_number(const Row& row, int column) {
 
 }  // namespace
 
-Result<> Registry::open_round(const RunId& run, std::int64_t round) {
+Result<> Registry::open_round(const RunId& run, std::int64_t round, const rounds::ClusterId& cluster) {
   return step([&]() -> Result<> {
     auto added = database_.run(
-        "INSERT INTO rounds(run, round, state, opened_at) VALUES(?, ?, 'fitting', ?) ON CONFLICT DO NOTHING",
-        {run.str(), round, now()});
+        "INSERT INTO rounds(run, cluster, round, state, opened_at) VALUES(?, ?, ?, 'fitting', ?) ON CONFLICT DO "
+        "NOTHING",
+        {run.str(), cluster.str(), round, now()});
     return added ? bump(run) : added;
   });
 }
 
-Result<> Registry::close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model) {
+Result<> Registry::close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model,
+                               const Digest& algorithm_state) {
   return database_.transaction([&]() -> Result<> {
     const std::string hex = model.digest.hex();
-    auto closed =
-        database_.run("UPDATE rounds SET state = 'evaluating', seconds = ?, model = ? WHERE run = ? AND round = ?",
-                      {seconds, hex, run.str(), round});
+    const std::string state = hex_or_empty(algorithm_state);
+    auto closed = database_.run(
+        "UPDATE rounds SET state = 'evaluating', seconds = ?, model = ?, algorithm_state = ? "
+        "WHERE run = ? AND cluster = ? AND round = ?",
+        {seconds, hex, state, run.str(), model.cluster.str(), round});
     if (!closed) {
       return closed;
     }
@@ -39,49 +43,74 @@ Result<> Registry::close_round(const RunId& run, std::int64_t round, double seco
   });
 }
 
-Result<> Registry::set_round_state(const RunId& run, std::int64_t round, std::string_view state) {
+Result<Digest> Registry::algorithm_state(const RunId& run, std::int64_t round, const rounds::ClusterId& cluster) {
+  Digest state;
+  auto read = database_.each("SELECT algorithm_state FROM rounds WHERE run = ? AND cluster = ? AND round = ?",
+                             {run.str(), cluster.str(), round}, [&](const Row& row) -> Result<> {
+                               auto digest = digest_or_none(row.text(0));
+                               if (!digest) {
+                                 return fail(ErrorKind::corrupt, "round {} of run {} is not readable", round, run);
+                               }
+                               state = *digest;
+                               return {};
+                             });
+  if (!read) {
+    return fail(read.error());
+  }
+  return state;
+}
+
+Result<> Registry::set_round_state(const RunId& run, std::int64_t round, std::string_view state,
+                                   const rounds::ClusterId& cluster) {
   return step([&]() -> Result<> {
-    auto set = database_.run("UPDATE rounds SET state = ? WHERE run = ? AND round = ?", {state, run.str(), round});
+    auto set = database_.run("UPDATE rounds SET state = ? WHERE run = ? AND cluster = ? AND round = ?",
+                             {state, run.str(), cluster.str(), round});
     return set ? bump(run) : set;
   });
 }
 
-Result<> Registry::count_rejected(const RunId& run, std::int64_t round) {
+Result<> Registry::count_rejected(const RunId& run, std::int64_t round, const rounds::ClusterId& cluster) {
   return step([&] {
-    return database_.run("UPDATE rounds SET rejected = rejected + 1 WHERE run = ? AND round = ?", {run.str(), round});
+    return database_.run("UPDATE rounds SET rejected = rejected + 1 WHERE run = ? AND cluster = ? AND round = ?",
+                         {run.str(), cluster.str(), round});
   });
 }
 
-Result<> Registry::count_dropped(const RunId& run, std::int64_t round, std::int64_t tasks) {
+Result<> Registry::count_dropped(const RunId& run, std::int64_t round, std::int64_t tasks,
+                                 const rounds::ClusterId& cluster) {
   return step([&] {
-    return database_.run("UPDATE rounds SET dropped = dropped + ? WHERE run = ? AND round = ?",
-                         {tasks, run.str(), round});
+    return database_.run("UPDATE rounds SET dropped = dropped + ? WHERE run = ? AND cluster = ? AND round = ?",
+                         {tasks, run.str(), cluster.str(), round});
   });
 }
 
-Result<> Registry::count_download(const RunId& run, std::int64_t round, std::uint64_t bytes) {
+Result<> Registry::count_download(const RunId& run, std::int64_t round, std::uint64_t bytes,
+                                  const rounds::ClusterId& cluster) {
   return step([&] {
-    return database_.run("UPDATE rounds SET bytes_down = bytes_down + ? WHERE run = ? AND round = ?",
-                         {bytes, run.str(), round});
+    return database_.run("UPDATE rounds SET bytes_down = bytes_down + ? WHERE run = ? AND cluster = ? AND round = ?",
+                         {bytes, run.str(), cluster.str(), round});
   });
 }
 
 Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
   std::vector<RoundRow> rows;
   auto read = database_.each(
-      "SELECT r.round, r.state, r.rejected, r.bytes_down, r.seconds, r.model, c.n, c.bytes, c.slowest, c.loss, "
-      "m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, c.late, c.local FROM rounds r "
-      "LEFT JOIN (SELECT round, COUNT(*) n, SUM(base_round < round) late, SUM(bytes) bytes, MAX(train_seconds) "
-      "  slowest, SUM(local_rounds) local, SUM(train_loss * weight) / SUM(weight) loss FROM contributions WHERE run = "
-      "?1 GROUP BY round) c "
-      "  ON c.round = r.round "
-      "LEFT JOIN (SELECT round, SUM(samples) samples, SUM(accuracy * samples) / SUM(samples) accuracy, "
+      "SELECT r.round, r.state, r.rejected, r.bytes_down, r.seconds, r.model, COALESCE(c.n, h.n), c.bytes, c.slowest, "
+      "c.loss, m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, COALESCE(c.late, h.late), c.local, r.cluster "
+      "FROM rounds r "
+      "LEFT JOIN (SELECT cluster, round, COUNT(*) n, SUM(base_round < round) late, SUM(bytes) bytes, "
+      "  MAX(train_seconds) slowest, SUM(local_rounds) local, SUM(train_loss * weight) / SUM(weight) loss "
+      "  FROM contributions WHERE run = ?1 GROUP BY cluster, round) c ON c.cluster = r.cluster AND c.round = r.round "
+      "LEFT JOIN (SELECT cycle, COUNT(*) n, SUM(base_cycle < cycle) late FROM handed_up WHERE run = ?1 GROUP BY cycle) "
+      "  h ON r.cluster = '' AND h.cycle = r.round "
+      "LEFT JOIN (SELECT cluster, round, SUM(samples) samples, SUM(accuracy * samples) / SUM(samples) accuracy, "
       "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy) low, MAX(accuracy) high FROM metrics WHERE run = ?1 "
-      "  GROUP BY round) m ON m.round = r.round "
-      "WHERE r.run = ?1 ORDER BY r.round",
+      "  GROUP BY cluster, round) m ON m.cluster = r.cluster AND m.round = r.round "
+      "WHERE r.run = ?1 ORDER BY r.cluster, r.round",
       {run.str()}, [&](const Row& row) -> Result<> {
         auto model = digest_or_none(row.text(5));
-        if (!model) {
+        auto cluster = cluster_or_none(row.text(18));
+        if (!model || !cluster) {
           return fail(ErrorKind::corrupt, "rounds of run {} are not readable", run);
         }
         RoundRow round;
@@ -103,6 +132,7 @@ Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
         round.dropped = row.integer(15);
         round.late = row.integer(16);
         round.local_rounds = row.integer(17);
+        round.cluster = *cluster;
         rows.push_back(std::move(round));
         return {};
       });
@@ -112,16 +142,19 @@ Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
   return rows;
 }
 
-Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row) {
+Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row,
+                                        const rounds::ClusterId& cluster) {
   bool added = false;
   const std::string blob = row.blob.hex();
   const std::string base = hex_or_empty(row.base);
   auto done = step([&]() -> Result<> {
     auto inserted = database_.run(
         "INSERT INTO contributions(run, round, device, task, blob, bytes, weight, train_loss, train_seconds, at, "
-        "base_round, base, local_rounds) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "base_round, base, local_rounds, steps, cluster) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON "
+        "CONFLICT DO "
+        "NOTHING",
         {run.str(), round, row.device.str(), row.task.str(), blob, row.bytes, row.weight, row.train_loss,
-         row.train_seconds, now(), row.base_round, base, row.local_rounds});
+         row.train_seconds, now(), row.base_round, base, row.local_rounds, row.steps, cluster.str()});
     if (!inserted) {
       return inserted;
     }
@@ -138,12 +171,13 @@ Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, co
   return added;
 }
 
-Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, std::int64_t round) {
+Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, std::int64_t round,
+                                                             const rounds::ClusterId& cluster) {
   std::vector<ContributionRow> rows;
   auto read = database_.each(
       "SELECT device, task, blob, bytes, weight, train_loss, train_seconds, base_round, base, "
-      "local_rounds FROM contributions WHERE run = ? AND round = ? ORDER BY device",
-      {run.str(), round}, [&](const Row& row) -> Result<> {
+      "local_rounds, steps FROM contributions WHERE run = ? AND cluster = ? AND round = ? ORDER BY device",
+      {run.str(), cluster.str(), round}, [&](const Row& row) -> Result<> {
         auto device = DeviceId::parse(row.text(0));
         auto task = TaskId::parse(row.text(1));
         auto blob = Digest::from_hex(row.text(2));
@@ -153,13 +187,30 @@ Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, s
         }
         rows.push_back({*device, *task, *blob, static_cast<std::uint64_t>(row.integer(3)),
                         static_cast<std::uint32_t>(row.integer(4)), row.number(5), row.number(6), row.integer(7), *base,
-                        row.integer(9)});
+                        row.integer(9), static_cast<std::uint64_t>(row.integer(10))});
         return {};
       });
   if (!read) {
     return fail(read.error());
   }
   return rows;
+}
+
+Result<std::map<DeviceId, double>> Registry::last_losses(const RunId& run) {
+  std::map<DeviceId, double> losses;
+  auto read = database_.each("SELECT device, train_loss FROM contributions WHERE run = ? ORDER BY round", {run.str()},
+                             [&](const Row& row) -> Result<> {
+                               auto device = DeviceId::parse(row.text(0));
+                               if (!device) {
+                                 return fail(ErrorKind::corrupt, "contributions of run {} are not readable", run);
+                               }
+                               losses[*device] = row.number(1);
+                               return {};
+                             });
+  if (!read) {
+    return fail(read.error());
+  }
+  return losses;
 }
 
 Result<bool> Registry::has_contributed(const RunId& run, const TaskId& task, const DeviceId& device) {
@@ -169,50 +220,6 @@ Result<bool> Registry::has_contributed(const RunId& run, const TaskId& task, con
     return fail(found.error());
   }
   return found->has_value();
-}
-
-Result<> Registry::save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
-                                const wire::Metrics& metrics) {
-  return step([&]() -> Result<> {
-    auto saved = database_.run(
-        "INSERT INTO metrics(run, round, device, samples, loss, accuracy, seconds, at) "
-        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(run, round, device) DO UPDATE SET samples = ?4, "
-        "loss = ?5, accuracy = ?6, seconds = ?7, at = ?8",
-        {run.str(), round, device.str(), metrics.samples, metrics.loss, metrics.accuracy, metrics.seconds, now()});
-    return saved ? bump(run) : saved;
-  });
-}
-
-Result<> Registry::add_model(const ModelRow& model) {
-  const std::string digest = model.digest.hex();
-  const std::string layout = model.layout.hex();
-  return database_.run(
-      "INSERT INTO models(digest, run, round, layout, parameters, bytes, created_at) VALUES(?, ?, ?, ?, ?, ?, ?) "
-      "ON CONFLICT(digest) DO NOTHING",
-      {digest, model.run.str(), model.round, layout, model.parameters, model.bytes, now()});
-}
-
-Result<std::vector<ModelRow>> Registry::models() {
-  std::vector<ModelRow> rows;
-  auto read = database_.each(
-      "SELECT digest, run, round, layout, parameters, bytes, created_at FROM models ORDER BY created_at DESC, round "
-      "DESC "
-      "LIMIT 1000",
-      {}, [&](const Row& row) -> Result<> {
-        auto digest = Digest::from_hex(row.text(0));
-        auto run = RunId::parse(row.text(1));
-        auto layout = Digest::from_hex(row.text(3));
-        if (!digest || !run || !layout) {
-          return fail(ErrorKind::corrupt, "the record of model '{}' is not readable", row.text(0));
-        }
-        rows.push_back({*digest, *run, row.integer(2), *layout, static_cast<std::uint64_t>(row.integer(4)),
-                        static_cast<std::uint64_t>(row.integer(5)), row.integer(6)});
-        return {};
-      });
-  if (!read) {
-    return fail(read.error());
-  }
-  return rows;
 }
 
 }  // namespace flops::registry

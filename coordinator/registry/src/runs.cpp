@@ -1,4 +1,4 @@
-// Runs and their participants.
+// Runs.
 #include "digests.hpp"
 #include "flops/registry/registry.hpp"
 
@@ -83,75 +83,29 @@ Result<RunId> Registry::add_run(const rounds::RunSpec& spec) {
 }
 
 Result<> Registry::save_run(const rounds::RunState& state) {
-  const auto body = [&]() -> Result<> {
-    const std::string model = hex_or_empty(state.model);
-    auto saved = database_.run(
-        "UPDATE runs SET phase = ?, reason = ?, round = ?, model = ?, failed_initialisations = ?, "
-        "revision = revision + 1, finished_at = CASE WHEN ?6 AND finished_at = 0 THEN ?7 ELSE finished_at END, "
-        "wanted = ?8 WHERE id = ?9",
-        {to_string(state.phase), state.reason, state.round, model, state.failed_initialisations,
-         rounds::is_over(state.phase), now(), state.wanted, state.id.str()});
-    if (!saved) {
-      return saved;
-    }
-    if (auto cleared = database_.run("DELETE FROM participants WHERE run = ?", {state.id.str()}); !cleared) {
-      return cleared;
-    }
-    for (const auto& [device, participant] : state.participants) {
-      if (auto added = write_participant(state, device, participant); !added) {
-        return added;
-      }
-    }
-    return {};
-  };
+  const auto body = [&] { return write_top(state); };
   return rounds::is_over(state.phase) ? database_.transaction(body) : step(body);
 }
 
-Result<> Registry::write_participant(const rounds::RunState& state, const DeviceId& device,
-                                     const rounds::Participant& participant) {
-  const std::string base = hex_or_empty(participant.base);
-  return database_.run(
-      "INSERT OR REPLACE INTO participants(run, device, task, kind, answer, round, base) VALUES(?, ?, ?, ?, ?, ?, ?)",
-      {state.id.str(), device.str(), participant.task.str(), wire::to_string(participant.kind),
-       static_cast<int>(participant.answer), participant.round, base});
-}
-
-Result<> Registry::save_participant(const rounds::RunState& state, const DeviceId& device) {
-  return step([&]() -> Result<> {
-    auto written = write_participant(state, device, state.participants.at(device));
-    if (!written) {
-      return written;
+Result<> Registry::save_tree(const rounds::Tree& tree, const std::set<rounds::ClusterId>& changed) {
+  const auto body = [&]() -> Result<> {
+    for (const rounds::ClusterId& cluster : changed) {
+      const auto part = tree.parts.find(cluster);
+      auto written = cluster.empty()
+                         ? write_top(tree.top)
+                         : write_part(tree.top.id, cluster, part == tree.parts.end() ? nullptr : &part->second);
+      if (!written) {
+        return written;
+      }
     }
-    return database_.run("UPDATE runs SET reason = ?, revision = revision + 1 WHERE id = ?",
-                         {state.reason, state.id.str()});
-  });
+    return bump(tree.top.id);
+  };
+  return rounds::is_over(tree.top.phase) ? database_.transaction(body) : step(body);
 }
 
 Result<> Registry::set_run_layout(const RunId& run, std::string_view layout, std::uint64_t parameters) {
   return database_.run("UPDATE runs SET layout = ?, parameters = ?, revision = revision + 1 WHERE id = ?",
                        {layout, parameters, run.str()});
-}
-
-Result<> Registry::read_participants(rounds::RunState& state) {
-  return database_.each(
-      "SELECT device, task, kind, answer, round, base FROM participants WHERE run = ?", {state.id.str()},
-      [&](const Row& row) -> Result<> {
-        auto device = DeviceId::parse(row.text(0));
-        auto task = TaskId::parse(row.text(1));
-        auto base = digest_or_none(row.text(5));
-        if (!device || !task || !base || row.integer(3) < 0 || row.integer(3) > 2) {
-          return fail(ErrorKind::corrupt, "participants of run {} are not readable", state.id);
-        }
-        rounds::Participant participant{*task, wire::TaskKind::train, static_cast<rounds::Answer>(row.integer(3)),
-                                        row.integer(4), *base};
-        for (const auto kind : {wire::TaskKind::init, wire::TaskKind::train, wire::TaskKind::evaluate}) {
-          if (row.text(2) == wire::to_string(kind)) {
-            participant.kind = kind;
-          }
-        }
-        state.participants.emplace(*device, participant);
-        return {};
-      });
 }
 
 Result<std::vector<RunRow>> Registry::runs() {
@@ -183,7 +137,10 @@ Result<std::optional<RunRow>> Registry::run(const RunId& id) {
                                return {};
                              });
   if (read && found) {
-    read = read_participants(found->state);
+    read = read_parts(*found);
+  }
+  if (read && found) {
+    read = read_participants(*found);
   }
   if (!read) {
     return fail(read.error());

@@ -6,7 +6,7 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 3> migrations = {
+inline constexpr std::array<std::string_view, 5> migrations = {
     R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
@@ -62,6 +62,62 @@ CREATE UNIQUE INDEX contributions_task ON contributions(run, task, device);
     // Rounds that devices trained on while offline. What was written before is taken for one each.
     R"sql(
 ALTER TABLE contributions ADD COLUMN local_rounds INTEGER NOT NULL DEFAULT 1;
+)sql",
+    // Algorithms: the state that a round's step left for the next one, and what FedNova weighs with (0: unknown).
+    R"sql(
+ALTER TABLE rounds ADD COLUMN algorithm_state TEXT NOT NULL DEFAULT '';
+ALTER TABLE contributions ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
+)sql",
+    // Clusters: rounds, participants, contributions and metrics are of the top (no cluster) or of one cluster. `member`
+    // is the cluster of a device that measured the top's model. A table's key cannot be changed: they are made anew.
+    R"sql(
+CREATE TABLE parts(
+  run TEXT NOT NULL REFERENCES runs(id), cluster TEXT NOT NULL, part INTEGER NOT NULL, first_round INTEGER NOT NULL,
+  phase TEXT NOT NULL, reason TEXT NOT NULL, round INTEGER NOT NULL, model TEXT NOT NULL, wanted INTEGER NOT NULL,
+  failed_initialisations INTEGER NOT NULL, PRIMARY KEY(run, cluster)) WITHOUT ROWID;
+CREATE TABLE handed_up(
+  run TEXT NOT NULL REFERENCES runs(id), cycle INTEGER NOT NULL, cluster TEXT NOT NULL, task TEXT NOT NULL,
+  base_cycle INTEGER NOT NULL, round INTEGER NOT NULL, model TEXT NOT NULL, base TEXT NOT NULL,
+  samples INTEGER NOT NULL, steps INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(run, cycle, cluster))
+  WITHOUT ROWID;
+ALTER TABLE models ADD COLUMN cluster TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE new_participants(
+  run TEXT NOT NULL REFERENCES runs(id), cluster TEXT NOT NULL, device TEXT NOT NULL, task TEXT NOT NULL,
+  kind TEXT NOT NULL, answer INTEGER NOT NULL, round INTEGER NOT NULL, base TEXT NOT NULL,
+  PRIMARY KEY(run, cluster, device)) WITHOUT ROWID;
+INSERT INTO new_participants SELECT run, '', device, task, kind, answer, round, base FROM participants;
+DROP TABLE participants;
+ALTER TABLE new_participants RENAME TO participants;
+
+CREATE TABLE new_rounds(
+  run TEXT NOT NULL REFERENCES runs(id), cluster TEXT NOT NULL, round INTEGER NOT NULL, state TEXT NOT NULL,
+  rejected INTEGER NOT NULL DEFAULT 0, bytes_down INTEGER NOT NULL DEFAULT 0, seconds REAL NOT NULL DEFAULT 0,
+  model TEXT NOT NULL DEFAULT '', opened_at INTEGER NOT NULL, dropped INTEGER NOT NULL DEFAULT 0,
+  algorithm_state TEXT NOT NULL DEFAULT '', PRIMARY KEY(run, cluster, round)) WITHOUT ROWID;
+INSERT INTO new_rounds SELECT run, '', round, state, rejected, bytes_down, seconds, model, opened_at, dropped,
+  algorithm_state FROM rounds;
+CREATE TABLE new_contributions(
+  run TEXT NOT NULL, cluster TEXT NOT NULL, round INTEGER NOT NULL, device TEXT NOT NULL, task TEXT NOT NULL,
+  blob TEXT NOT NULL, bytes INTEGER NOT NULL, weight INTEGER NOT NULL, train_loss REAL NOT NULL,
+  train_seconds REAL NOT NULL, at INTEGER NOT NULL, base_round INTEGER NOT NULL, base TEXT NOT NULL,
+  local_rounds INTEGER NOT NULL, steps INTEGER NOT NULL, PRIMARY KEY(run, cluster, round, device),
+  FOREIGN KEY(run, cluster, round) REFERENCES new_rounds(run, cluster, round)) WITHOUT ROWID;
+INSERT INTO new_contributions SELECT run, '', round, device, task, blob, bytes, weight, train_loss, train_seconds, at,
+  base_round, base, local_rounds, steps FROM contributions;
+CREATE TABLE new_metrics(
+  run TEXT NOT NULL, cluster TEXT NOT NULL, round INTEGER NOT NULL, device TEXT NOT NULL, member TEXT NOT NULL,
+  samples INTEGER NOT NULL, loss REAL NOT NULL, accuracy REAL NOT NULL, seconds REAL NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY(run, cluster, round, device),
+  FOREIGN KEY(run, cluster, round) REFERENCES new_rounds(run, cluster, round)) WITHOUT ROWID;
+INSERT INTO new_metrics SELECT run, '', round, device, '', samples, loss, accuracy, seconds, at FROM metrics;
+DROP TABLE metrics;
+DROP TABLE contributions;
+DROP TABLE rounds;
+ALTER TABLE new_rounds RENAME TO rounds;
+ALTER TABLE new_contributions RENAME TO contributions;
+ALTER TABLE new_metrics RENAME TO metrics;
+CREATE UNIQUE INDEX contributions_task ON contributions(run, task, device);
 )sql"};
 
 }  // namespace flops::registry

@@ -36,6 +36,12 @@ RunSpec top_spec(const RunSpec& spec) {
   return top;
 }
 
+RunSpec part_spec(const RunSpec& spec) {
+  RunSpec part = spec;
+  part.clusters = {};
+  return part;
+}
+
 Part part_of(TaskKind kind) {
   switch (kind) {
     case TaskKind::init: return Part::initialise;
@@ -61,7 +67,38 @@ class Step {
     }
   }
 
+  // The machine of the top, and with it those of the clusters it has asked.
+  void restart() {
+    std::vector<ClusterId> at_work;
+    std::ranges::transform(tree_.parts, std::back_inserter(at_work), &std::pair<const ClusterId, RunState>::first);
+    for (const Action& action : on_restart(tree_.top, now_)) {
+      const auto* send = std::get_if<SendTask>(&action);
+      const bool goes_on = !tree_.flat() && send != nullptr && tree_.parts.contains(as_cluster(send->device));
+      if (!goes_on) {
+        carry_out({}, {action});
+      }
+    }
+    for (const ClusterId& cluster : at_work) {
+      restart_part(cluster);
+    }
+  }
+
  private:
+  void restart_part(const ClusterId& cluster) {
+    const auto part = tree_.parts.find(cluster);
+    if (part == tree_.parts.end()) {
+      return;
+    }
+    if (!is_over(part->second.phase)) {
+      carry_out(cluster, on_restart(part->second, now_));
+      return;
+    }
+    if (tree_.spec.rounds == 1) {
+      out_.push_back({cluster, OpenRound{part->second.round}});
+    }
+    part_over(cluster);
+  }
+
   void carry_out(const ClusterId& node, const std::vector<Action>& actions) {
     const bool inner = node.empty() && !tree_.flat();
     for (const Action& action : actions) {
@@ -82,8 +119,7 @@ class Step {
     RunState& part = tree_.parts[cluster];
     part = RunState();
     part.id = tree_.top.id;
-    part.spec = tree_.spec;
-    part.spec.clusters = {};
+    part.spec = part_spec(tree_.spec);
     part.part = part_of(task.kind);
     part.model = tree_.top.model;
     part.available = tree_.available[cluster];
@@ -163,18 +199,22 @@ Tree make_tree(const RunId& id, const RunSpec& spec) {
   return tree;
 }
 
-std::vector<NodeAction> on_available(Tree& tree, std::map<ClusterId, std::set<DeviceId>> devices, SteadyTime now) {
-  tree.available = std::move(devices);
-  Step step(tree, now);
-  if (tree.flat()) {
-    step.feed({}, DevicesAvailable{tree.available[{}]});
-    return step.take();
+Tree make_tree(RunState top, std::map<ClusterId, RunState> parts) {
+  Tree tree = make_tree(top.id, top.spec);
+  top.spec = tree.top.spec;
+  tree.top = std::move(top);
+  tree.parts = std::move(parts);
+  for (auto& [cluster, part] : tree.parts) {
+    part.id = tree.top.id;
+    part.spec = part_spec(tree.spec);
   }
-  std::vector<ClusterId> at_work;
-  std::ranges::transform(tree.parts, std::back_inserter(at_work), &std::pair<const ClusterId, RunState>::first);
-  for (const ClusterId& cluster : at_work) {
-    step.feed(cluster, DevicesAvailable{tree.available[cluster]});
-  }
+  return tree;
+}
+
+namespace {
+
+// Who of these can be asked; says of the others why not.
+std::set<DeviceId> clusters_with_enough(Tree& tree) {
   tree.skipped.clear();
   std::set<DeviceId> clusters;
   for (const auto& [cluster, members] : tree.available) {
@@ -188,7 +228,43 @@ std::vector<NodeAction> on_available(Tree& tree, std::map<ClusterId, std::set<De
       clusters.insert(as_participant(cluster));
     }
   }
-  step.feed({}, DevicesAvailable{std::move(clusters)});
+  return clusters;
+}
+
+}  // namespace
+
+std::vector<NodeAction> on_restart(Tree& tree, std::map<ClusterId, std::set<DeviceId>> devices, SteadyTime now) {
+  tree.available = std::move(devices);
+  tree.top.available = tree.flat() ? tree.available[{}] : clusters_with_enough(tree);
+  for (auto& [cluster, part] : tree.parts) {
+    part.available = tree.available[cluster];
+    part.losses = tree.losses;
+  }
+  if (tree.flat()) {
+    tree.top.losses = tree.losses;
+  }
+  Step step(tree, now);
+  step.restart();
+  return step.take();
+}
+
+std::int64_t cycle_of(const RunSpec& spec, std::int64_t round) {
+  return std::max<std::int64_t>(1, (round + spec.rounds - 1) / spec.rounds);
+}
+
+std::vector<NodeAction> on_available(Tree& tree, std::map<ClusterId, std::set<DeviceId>> devices, SteadyTime now) {
+  tree.available = std::move(devices);
+  Step step(tree, now);
+  if (tree.flat()) {
+    step.feed({}, DevicesAvailable{tree.available[{}]});
+    return step.take();
+  }
+  std::vector<ClusterId> at_work;
+  std::ranges::transform(tree.parts, std::back_inserter(at_work), &std::pair<const ClusterId, RunState>::first);
+  for (const ClusterId& cluster : at_work) {
+    step.feed(cluster, DevicesAvailable{tree.available[cluster]});
+  }
+  step.feed({}, DevicesAvailable{clusters_with_enough(tree)});
   return step.take();
 }
 

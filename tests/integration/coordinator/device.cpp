@@ -116,6 +116,7 @@ void Device::say_hello() {
   hello.session = "s";
   hello.architecture = "x86_64";
   hello.cores = 1;
+  hello.labels = labels_;
   hello.datasets = {{"digits", 100, 20}};
   send("hello", wire::encode(hello));
 }

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +36,8 @@ class Device {
   [[nodiscard]] http::ClientResponse enrol(const std::string& token, const std::string& as = {});
   void join(const std::string& token);  // enrol, connect, hello
   void connect(bool with_hello = true);
+  // Said with the next hello.
+  void label(const std::string& name, const std::string& value) { labels_[name] = value; }
   void say_hello();
   [[nodiscard]] mqtt::Options options() const;
 
@@ -68,6 +71,7 @@ class Device {
   TemporaryFolder folder_;
   wire::Topics topics_;
   std::string key_pem_;
+  std::map<std::string, std::string> labels_;
   std::uint16_t broker_port_ = 0;
   std::unique_ptr<mqtt::Client> client_;
   std::vector<std::pair<std::string, std::string>> commands_;  // kind, payload

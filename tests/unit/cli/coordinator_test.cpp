@@ -153,6 +153,65 @@ TEST_CASE("flopsctl: run start sends only the fields that were given") {
           "optimizer": "adam", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.001, "loss": "mse"}})"));
 }
 
+TEST_CASE("flopsctl: run start names an algorithm, with the constants that were given") {
+  FakeCoordinator coordinator;
+  coordinator.answer("POST /v1/runs", 201, R"({"id": "run-2", "state": "waiting"})");
+  const auto start = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"run", "start", "--model", "softmax", "--data", "digits"});
+    return coordinator.run(options).status;
+  };
+  CHECK(start({"--algorithm", "fedadam", "--server-lr", "0.02", "--server-momentum", "0.8", "--second-momentum", "0.9",
+               "--adaptivity", "0.01", "--candidates", "7"}) == 0);
+  CHECK(start({"--algorithm", "fedprox", "--mu", "0.5"}) == 0);
+  CHECK(start({"--mu", "0.5"}) == 2);
+  const auto requests = coordinator.requests();
+  REQUIRE(requests.size() == 2);
+  CHECK(json::parse(requests[0].body).at("algorithm") ==
+        json::parse(R"({"name": "fedadam", "server_learning_rate": 0.02, "momentum": 0.8, "second_momentum": 0.9,
+                        "adaptivity": 0.01})"));
+  CHECK(json::parse(requests[0].body).at("candidates") == 7);
+  CHECK(json::parse(requests[1].body).at("algorithm") == json::parse(R"({"name": "fedprox", "proximal": 0.5})"));
+}
+
+TEST_CASE("flopsctl: run start describes clusters and cycles, and cluster list and show ask for them") {
+  FakeCoordinator coordinator;
+  coordinator.answer("POST /v1/runs", 201, R"({"id": "run-2", "state": "waiting"})");
+  coordinator.answer("GET /v1/clusters", 200, R"({"run": "run-2", "clusters": [{"cluster": "north"}]})");
+  coordinator.answer("GET /v1/clusters/north", 200, R"({"cluster": "north", "run": "run-2"})");
+  const std::vector<std::string> start{"run", "start", "--model", "softmax", "--data", "digits"};
+  const auto with = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), start.begin(), start.end());
+    return coordinator.run(options).status;
+  };
+  CHECK(with({"--cycles",
+              "3",
+              "--rounds",
+              "2",
+              "--clusters",
+              "label:site",
+              "--global-min-fit",
+              "2",
+              "--global-min-available",
+              "3",
+              "--global-fraction",
+              "0.5",
+              "--global-max-staleness",
+              "1",
+              "--global-deadline",
+              "99",
+              "--global-algorithm",
+              "fedyogi",
+              "--global-server-lr",
+              "0.1"}) == 0);
+  CHECK(with({"--global-min-fit", "2"}) == 2);
+  CHECK(json::parse(coordinator.requests().at(0).body) ==
+        json::parse(R"({"model": "softmax", "data": "digits", "cycles": 3, "rounds": 2, "clusters": "label:site",
+          "global": {"min_fit": 2, "min_available": 3, "fraction": 0.5, "max_staleness": 1, "deadline_seconds": 99,
+                     "algorithm": {"name": "fedyogi", "server_learning_rate": 0.1}}})"));
+  CHECK(coordinator.run({"cluster", "list"}).out.find("north") != std::string::npos);
+  CHECK(coordinator.run({"cluster", "show", "north"}).out.find("run-2") != std::string::npos);
+}
+
 const std::string digest_text(64, 'a');
 
 std::string run_json(int revision, const std::string& state, const std::string& rounds) {

@@ -97,6 +97,24 @@ TEST_CASE("views: a run with its rounds") {
   CHECK(has(text, "    2         -         -             -     -        -           -           -        -\n"));
 }
 
+TEST_CASE("views: clusters, in a run and alone") {
+  const char* north =
+      R"({"cluster": "north", "run": "run-1", "state": "skipped", "reason": "1 of 2 devices", "round": 0,
+    "devices_online": 1, "participants": 0, "accuracy": 0.5, "accuracy_min": 0.25, "accuracy_max": 0.75, "loss": null,
+    "bytes_up": 1024, "bytes_down": 0, "devices": [{"id": "device-1", "online": true}],
+    "rounds": [{"round": 7, "participants": 2}]})";
+  const std::string table =
+      clusters_table(json::parse(R"({"run": "run-1", "clusters": [)" + std::string(north) + "]}"));
+  CHECK(has(table,
+            "north    skipped      0       1             0    0.5000     -   1.0 KiB         0 B  1 of 2 devices\n"));
+  const std::string run = run_details(json::parse(R"({"id": "run-1", "clusters": [)" + std::string(north) + "]}"));
+  CHECK(has(run, "\n" + table));
+  const std::string details = cluster_details(json::parse(north));
+  CHECK(has(details, "accuracy of devices:  0.2500 to 0.7500\n"));
+  CHECK(has(details, "device device-1:      online\n"));
+  CHECK(has(details, "    7         -"));
+}
+
 TEST_CASE("views: devices, tokens and models") {
   const std::string devices = devices_table(json::parse(R"({"devices": [{"id": "device-1", "state": "enrolled",
     "online": true, "datasets": [{"tag": "a"}, {"tag": "b"}], "last_seen": "2023-11-14T22:13:20Z"}]})"));

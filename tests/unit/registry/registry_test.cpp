@@ -158,6 +158,31 @@ TEST_CASE("registry: a contribution counts once, and a round's figures are weigh
   CHECK(rounds[0].evaluated_samples == 400);
 }
 
+TEST_CASE("registry: a closed round says which state its algorithm goes on from, and losses are the last ones") {
+  Fixture fixture;
+  RunId run;
+  {
+    Registry registry = fixture.open();
+    run = registry.add_run(spec()).value();
+    for (const std::int64_t round : {1, 2}) {
+      REQUIRE(registry.open_round(run, round));
+      ContributionRow row{device, TaskId::parse(fmt::format("t{}", round)).value(), crypto::sha256("u"), 1000, 30, 0.5,
+                          2.0};
+      row.train_loss = static_cast<double>(round);
+      row.steps = 12;
+      CHECK(registry.add_contribution(run, round, row).value());
+    }
+    const ModelRow model{crypto::sha256("m"), run, 1, crypto::sha256("l"), 10, 40, 0};
+    REQUIRE(registry.close_round(run, 1, 0.5, model, crypto::sha256("state")));
+  }
+  Registry registry = fixture.open();
+  CHECK(registry.algorithm_state(run, 1).value() == crypto::sha256("state"));
+  CHECK(registry.algorithm_state(run, 0).value().empty());
+  CHECK(registry.algorithm_state(run, 2).value().empty());
+  CHECK(registry.last_losses(run).value() == std::map<DeviceId, double>{{device, 2.0}});
+  CHECK(registry.contributions(run, 2).value().at(0).steps == 12);
+}
+
 TEST_CASE("registry: API tokens have one role each") {
   Fixture fixture;
   Registry registry = fixture.open();

@@ -1,6 +1,7 @@
 // Cycles over clusters.
 #include <algorithm>
 #include <random>
+#include <set>
 
 #include <doctest/doctest.h>
 
@@ -260,6 +261,69 @@ TEST_CASE("tree: a stop reaches every device at work, and late words of a cluste
   CHECK(woods.contribute(2).empty());
   CHECK(woods.feed(cluster("north"), HandedUp{}).empty());
   CHECK(woods.feed(cluster("west"), Aggregated{model('9')}).empty());
+}
+
+TEST_CASE("tree: after a restart each cluster goes on where it was, and what was to be handed up is again") {
+  for (const std::int64_t rounds : {1, 2}) {
+    CAPTURE(rounds);
+    Woods woods(1, rounds);
+    woods.to_cycle_one();
+    for (std::int64_t round = 1; round <= rounds; ++round) {
+      for (const int n : {1, 2, 3}) {
+        woods.contribute(n);
+      }
+      woods.feed(cluster("north"), Aggregated{model('c')});
+    }
+    woods.contribute(4);
+    // As the shell records it: the top with the run's spec, the parts without theirs.
+    RunState top = woods.tree.top;
+    top.spec = woods.tree.spec;
+    std::map<ClusterId, RunState> parts = woods.tree.parts;
+    for (auto& [name, part] : parts) {
+      part.spec = {};
+    }
+    Tree again = make_tree(top, parts);
+    CHECK(again.top.spec == woods.tree.top.spec);
+    CHECK(again.parts.at(cluster("south")).spec == woods.tree.parts.at(cluster("south")).spec);
+    woods.tree = again;
+    woods.take(on_restart(woods.tree, {{cluster("south"), {device(5)}}}, woods.clock.steady()));
+    CHECK(woods.tree.skipped.contains(cluster("south")));
+    std::multiset<ClusterId> opened;
+    for (const auto& [node, open] : woods.said<OpenRound>()) {
+      opened.insert(node);
+    }
+    // The sum of the only round is made again; a model is there.
+    CHECK(opened == (rounds == 1 ? std::multiset<ClusterId>{{}, cluster("north"), cluster("south")}
+                                 : std::multiset<ClusterId>{{}, cluster("south")}));
+    REQUIRE(woods.said<HandUp>().size() == 1);
+    CHECK(woods.said<HandUp>()[0].first == cluster("north"));
+    REQUIRE(woods.said<SendTask>().size() == 2);
+    CHECK(woods.said<SendTask>()[0].second.device == device(5));
+  }
+}
+
+TEST_CASE("tree: after a restart the sum of a cycle that was complete is closed again") {
+  Woods woods;
+  woods.to_cycle_one();
+  for (const int n : {1, 2, 3, 4, 5, 6}) {
+    woods.contribute(n);
+  }
+  woods.feed(cluster("north"), HandedUp{});
+  woods.feed(cluster("south"), HandedUp{});
+  REQUIRE(woods.tree.top.phase == Phase::aggregating);
+  woods.take(on_restart(woods.tree, {}, woods.clock.steady()));
+  REQUIRE(woods.last.size() == 2);
+  CHECK(woods.said<OpenRound>().size() == 1);
+  CHECK(woods.said<CloseRound>().size() == 1);
+}
+
+TEST_CASE("tree: the cycle of a round") {
+  RunSpec spec;
+  spec.rounds = 3;
+  for (const auto& [round, cycle] :
+       std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 1}, {1, 1}, {3, 1}, {4, 2}}) {
+    CHECK(cycle_of(spec, round) == cycle);
+  }
 }
 
 TEST_CASE("grouping: by label, by hash, by list") {

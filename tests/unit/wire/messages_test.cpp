@@ -83,6 +83,7 @@ TEST_CASE("wire: every message survives the way through JSON") {
   round_trip(state);
   round_trip(CoordinatorStatus{true, "0.1.0", "global", 5, 1, 3, {{"storage", "read-only"}}, 40});
   round_trip(RunStatus{reference().run, "running", 1, 2, 5, 4, 0.5, 0.75, 100, 200});
+  round_trip(ClusterStatus{"north", reference().run, "fitting", "why", 2, 5, 4, 0.5, 0.75, 100, 200});
 }
 
 TEST_CASE("wire: a result says its local rounds, one when it does not") {

@@ -25,7 +25,9 @@ namespace flops::report {
 [[nodiscard]] std::string status_details(const boost::json::value& status);
 [[nodiscard]] std::string device_details(const boost::json::value& device);
 [[nodiscard]] std::string runs_table(const boost::json::value& answer);
-[[nodiscard]] std::string run_details(const boost::json::value& run);  // with its rounds
+[[nodiscard]] std::string run_details(const boost::json::value& run);  // with its rounds and clusters
+[[nodiscard]] std::string clusters_table(const boost::json::value& answer);
+[[nodiscard]] std::string cluster_details(const boost::json::value& cluster);  // with its devices and rounds
 [[nodiscard]] std::string models_table(const boost::json::value& answer);
 
 // Rounds, one row each: round, accuracy, loss, participants, late, dropped, bytes up, bytes down, seconds.

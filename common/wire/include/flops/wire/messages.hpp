@@ -270,6 +270,22 @@ struct RunStatus {
   bool operator==(const RunStatus&) const = default;
 };
 
+struct ClusterStatus {
+  std::string cluster;
+  RunId run;
+  std::string state;
+  std::string reason;
+  std::int64_t cycle = 0;
+  std::int64_t round = 0;
+  std::int64_t participants = 0;
+  double loss = 0;
+  double accuracy = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+
+  bool operator==(const ClusterStatus&) const = default;
+};
+
 template <class Message>
 [[nodiscard]] std::string encode(const Message& message);
 // permanent with a code and the reason: "not_json: ...", "version: 'v' must be 1", "field: 'weight': expected an

@@ -17,6 +17,7 @@ class Topics {
 
   [[nodiscard]] std::string status() const;
   [[nodiscard]] std::string run_status(const RunId& run) const;
+  [[nodiscard]] std::string cluster_status(std::string_view cluster) const;
   [[nodiscard]] std::string device_state(const DeviceId& device) const;
   [[nodiscard]] std::string up(const DeviceId& device, std::string_view kind) const;
   [[nodiscard]] std::string command(const DeviceId& device, std::string_view kind) const;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +16,7 @@
 #include "flops/core/digest.hpp"
 #include "flops/core/error.hpp"
 #include "flops/core/id.hpp"
-#include "flops/rounds/run_machine.hpp"
+#include "flops/rounds/tree.hpp"
 #include "flops/store/database.hpp"
 #include "flops/wire/messages.hpp"
 
@@ -43,9 +44,11 @@ struct DeviceRow {
   std::optional<wire::Hello> hello;        // its latest
 };
 
+// A round of the devices of a flat run or of a cluster; or a cycle, whose participants are clusters.
 struct RoundRow {
   std::int64_t round = 0;
-  std::string state;  // fitting | aggregating | evaluating | done
+  rounds::ClusterId cluster;  // none: of a flat run, or a cycle
+  std::string state;          // fitting | aggregating | evaluating | done | cancelled (by the level above)
   std::int64_t participants = 0;
   std::int64_t late = 0;  // of the participants: with an update for an earlier round
   // How often all participants together went through their training; more than participants: some trained on offline.
@@ -64,8 +67,9 @@ struct RoundRow {
 };
 
 struct RunRow {
-  rounds::RunState state;
-  std::int64_t revision = 0;  // grows with every change
+  rounds::RunState state;                               // of the top of its tree, with the run's own spec
+  std::map<rounds::ClusterId, rounds::RunState> parts;  // clusters at work
+  std::int64_t revision = 0;                            // grows with every change
   std::int64_t created_at = 0;
   std::int64_t finished_at = 0;  // 0: not yet
   std::uint64_t parameters = 0;
@@ -84,6 +88,7 @@ struct ContributionRow {
   std::int64_t base_round = 0;  // of its task; smaller than the round it counts in: it was late
   Digest base = {};             // the model it was made from; none: the round's
   std::int64_t local_rounds = 1;
+  std::uint64_t steps = 0;  // of the optimiser; 0: unknown
 };
 
 struct ModelRow {
@@ -94,6 +99,27 @@ struct ModelRow {
   std::uint64_t parameters = 0;
   std::uint64_t bytes = 0;  // of the safetensors file
   std::int64_t created_at = 0;
+  rounds::ClusterId cluster = {};  // whose own it is; none: the run's
+};
+
+// What a cluster handed up, in the cycle in which it counts.
+struct HandedUpRow {
+  rounds::ClusterId cluster;
+  TaskId task;                  // of the cluster, as a participant of the top
+  std::int64_t base_cycle = 0;  // of its task; smaller than the cycle it counts in: it was late
+  std::int64_t round = 0;       // of the cluster's rounds the last one
+  Digest model;                 // none: the sum of that round
+  Digest base;                  // the global model that the cluster began with
+  std::uint64_t samples = 0;    // of the devices in that round
+  std::uint64_t steps = 0;      // of their optimisers, the mean weighted by samples; 0: unknown
+};
+
+// How good the model of a cycle is on the devices of one cluster.
+struct ClusterFigures {
+  std::int64_t cycle = 0;
+  rounds::ClusterId cluster;
+  std::uint64_t samples = 0;
+  double accuracy = 0, loss = 0, accuracy_min = 0, accuracy_max = 0;
 };
 
 // What others rely on (tokens, devices, runs, models) is on the disk when a function returns. The steps of a round
@@ -135,33 +161,58 @@ class Registry {
 
   // Gives the next run id: run-1, run-2, ...
   [[nodiscard]] Result<RunId> add_run(const rounds::RunSpec& spec);
-  // Phase, round, model, reason and the participants of the phase.
+  // Phase, round, model, reason and the participants of the phase, of the top.
   [[nodiscard]] Result<> save_run(const rounds::RunState& state);
-  // Only one participant's row, and the run's reason.
-  [[nodiscard]] Result<> save_participant(const rounds::RunState& state, const DeviceId& device);
+  // The same of these nodes of the tree, together. A cluster that is not at work any more is removed.
+  [[nodiscard]] Result<> save_tree(const rounds::Tree& tree, const std::set<rounds::ClusterId>& changed);
+  // Only one participant's row, and the node's reason. `state`: of the top or of this cluster.
+  [[nodiscard]] Result<> save_participant(const rounds::RunState& state, const DeviceId& device,
+                                          const rounds::ClusterId& cluster = {});
   [[nodiscard]] Result<> set_run_layout(const RunId& run, std::string_view layout, std::uint64_t parameters);
   // The newest 1000, newest first, without participants. Records that cannot be read are left out when the run is over,
   // and corrupt when it is not.
   [[nodiscard]] Result<std::vector<RunRow>> runs();
-  [[nodiscard]] Result<std::optional<RunRow>> run(const RunId& run);  // with participants
+  [[nodiscard]] Result<std::optional<RunRow>> run(const RunId& run);  // with participants and parts
 
-  [[nodiscard]] Result<> open_round(const RunId& run, std::int64_t round);
-  [[nodiscard]] Result<> close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model);
-  [[nodiscard]] Result<> set_round_state(const RunId& run, std::int64_t round, std::string_view state);
-  [[nodiscard]] Result<> count_rejected(const RunId& run, std::int64_t round);
-  [[nodiscard]] Result<> count_dropped(const RunId& run, std::int64_t round, std::int64_t tasks);
-  [[nodiscard]] Result<> count_download(const RunId& run, std::int64_t round, std::uint64_t bytes);
+  // Rounds are of the top, or of the cluster that is named.
+  [[nodiscard]] Result<> open_round(const RunId& run, std::int64_t round, const rounds::ClusterId& cluster = {});
+  // The model, and the state that the algorithm's next step needs (none: it keeps none).
+  [[nodiscard]] Result<> close_round(const RunId& run, std::int64_t round, double seconds, const ModelRow& model,
+                                     const Digest& algorithm_state = {});
+  // That the round left behind; none as well when it is not closed, or there is no such round.
+  [[nodiscard]] Result<Digest> algorithm_state(const RunId& run, std::int64_t round,
+                                               const rounds::ClusterId& cluster = {});
+  [[nodiscard]] Result<> set_round_state(const RunId& run, std::int64_t round, std::string_view state,
+                                         const rounds::ClusterId& cluster = {});
+  [[nodiscard]] Result<> count_rejected(const RunId& run, std::int64_t round, const rounds::ClusterId& cluster = {});
+  [[nodiscard]] Result<> count_dropped(const RunId& run, std::int64_t round, std::int64_t tasks,
+                                       const rounds::ClusterId& cluster = {});
+  [[nodiscard]] Result<> count_download(const RunId& run, std::int64_t round, std::uint64_t bytes,
+                                        const rounds::ClusterId& cluster = {});
+  // Of the top and of all clusters, the top's first.
   [[nodiscard]] Result<std::vector<RoundRow>> rounds_of(const RunId& run);
 
   // False when this device already has one in this round, or its task one in any: it counts once. Its participant has
   // answered with it.
-  [[nodiscard]] Result<bool> add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row);
-  [[nodiscard]] Result<std::vector<ContributionRow>> contributions(const RunId& run, std::int64_t round);
+  [[nodiscard]] Result<bool> add_contribution(const RunId& run, std::int64_t round, const ContributionRow& row,
+                                              const rounds::ClusterId& cluster = {});
+  [[nodiscard]] Result<std::vector<ContributionRow>> contributions(const RunId& run, std::int64_t round,
+                                                                   const rounds::ClusterId& cluster = {});
+  // Of training, as each device reported it with the last update of its that counts.
+  [[nodiscard]] Result<std::map<DeviceId, double>> last_losses(const RunId& run);
   // Whether the update of this device's task counts, in whatever round.
   [[nodiscard]] Result<bool> has_contributed(const RunId& run, const TaskId& task, const DeviceId& device);
-  // Of one model on one device's test split; a repeated one replaces.
+  // Counts in this cycle; nothing when it has handed up in it already. With it the cluster, as a participant, has
+  // answered, and is not at work any more.
+  [[nodiscard]] Result<> add_handed_up(const RunId& run, std::int64_t cycle, const HandedUpRow& row);
+  [[nodiscard]] Result<std::vector<HandedUpRow>> handed_up(const RunId& run, std::int64_t cycle);
+  // Of the model that a round (of this cluster, or the top) made, on one device's test split; a repeated one replaces.
+  // `member`: the cluster of the device.
   [[nodiscard]] Result<> save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
-                                      const wire::Metrics& metrics);
+                                      const wire::Metrics& metrics, const rounds::ClusterId& cluster = {},
+                                      const rounds::ClusterId& member = {});
+  // Of the models of cycles, the oldest first.
+  [[nodiscard]] Result<std::vector<ClusterFigures>> cluster_figures(const RunId& run);
 
   [[nodiscard]] Result<> add_model(const ModelRow& model);
   [[nodiscard]] Result<std::vector<ModelRow>> models();
@@ -171,9 +222,14 @@ class Registry {
   [[nodiscard]] std::int64_t now() const { return unix_ms(clock_->wall()); }
   [[nodiscard]] Result<> step(const std::function<Result<>()>& body);
   [[nodiscard]] Result<> bump(const RunId& run);
-  [[nodiscard]] Result<> write_participant(const rounds::RunState& state, const DeviceId& device,
+  [[nodiscard]] Result<> write_top(const rounds::RunState& state);
+  [[nodiscard]] Result<> write_part(const RunId& run, const rounds::ClusterId& cluster, const rounds::RunState* state);
+  [[nodiscard]] Result<> write_participants(const RunId& run, const rounds::ClusterId& cluster,
+                                            const rounds::RunState* state);
+  [[nodiscard]] Result<> write_participant(const RunId& run, const rounds::ClusterId& cluster, const DeviceId& device,
                                            const rounds::Participant& participant);
-  [[nodiscard]] Result<> read_participants(rounds::RunState& state);
+  [[nodiscard]] Result<> read_participants(RunRow& run);
+  [[nodiscard]] Result<> read_parts(RunRow& run);
 
   store::Database database_;
   bool unsynced_ = false;

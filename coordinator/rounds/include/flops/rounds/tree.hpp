@@ -34,6 +34,8 @@ struct Tree {
 };
 
 [[nodiscard]] Tree make_tree(const RunId& id, const RunSpec& spec);
+// From what was recorded of its machines; the top's spec is the run's.
+[[nodiscard]] Tree make_tree(RunState top, std::map<ClusterId, RunState> parts);
 
 // What is to be done at a node: a cluster, or the top (none). To a flat tree's top SendTask and CancelTask name
 // devices; a tree with clusters never says them of its top.
@@ -42,13 +44,20 @@ struct NodeAction {
   Action action;
 };
 
-// The devices that are online and have the run's data, by cluster; of a flat run all under none.
+// The devices that are online and have the run's data, by cluster; of a flat run all under none. A cluster without any
+// may be named too: then it is skipped with a reason.
 [[nodiscard]] std::vector<NodeAction> on_available(Tree& tree, std::map<ClusterId, std::set<DeviceId>> devices,
                                                    SteadyTime now);
 // An event of this node. One of a cluster that is not at work (any more) changes nothing.
 [[nodiscard]] std::vector<NodeAction> on_event(Tree& tree, const ClusterId& node, const Event& event, SteadyTime now);
+// The cycle of a round that is counted through all cycles; 1 also for what is before the first.
+[[nodiscard]] std::int64_t cycle_of(const RunSpec& spec, std::int64_t round);
 // A device said its training loss: selection by loss knows it from the next round on.
 void note_loss(Tree& tree, const DeviceId& device, double loss);
+// After a restart, as for one machine: `devices` as for on_available(), of whom nobody is asked because of that. What a
+// cluster had to hand up is handed up again, after an OpenRound when that is its sum.
+[[nodiscard]] std::vector<NodeAction> on_restart(Tree& tree, std::map<ClusterId, std::set<DeviceId>> devices,
+                                                 SteadyTime now);
 // Time passed, for every node.
 [[nodiscard]] std::vector<NodeAction> on_tick(Tree& tree, SteadyTime now);
 

@@ -1,0 +1,206 @@
+// Which run is active: started, taken up after a restart, stopped.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "flops/core/log.hpp"
+#include "flops/transfer/reconnect_window.hpp"
+#include "run_controller.hpp"
+
+namespace flops::coordinator {
+
+using rounds::Phase;
+
+namespace {
+
+// What devices of this version cannot do: keep control variates, and say their steps.
+Result<> devices_can(const rounds::RunSpec& spec) {
+  auto step = algorithms::make(spec.algorithm);
+  auto weighing = algorithms::make(rounds::weighing_algorithm(spec));
+  if (!step || !weighing) {
+    return fail((step ? weighing : step).error());
+  }
+  const bool needs_steps = (*weighing)->weight({.samples = 1, .steps = 0}) == 0;
+  if ((*step)->client().control_variates || needs_steps) {
+    return fail(ErrorKind::permanent, "algorithm: devices cannot do their part of {} yet; flops-sim can",
+                needs_steps ? rounds::weighing_algorithm(spec).name : spec.algorithm.name);
+  }
+  return {};
+}
+
+}  // namespace
+
+void RunController::resume() {
+  next_run();
+}
+
+// The oldest run that is not over becomes the active one; after a restart it goes on where it was.
+Result<> RunController::activate_next() {
+  if (active_) {
+    return {};
+  }
+  next_due_ = true;  // until it is known which, nothing may be taken for superfluous
+  auto runs = parts_.registry.runs();
+  if (!runs) {
+    return fail(runs.error(), "looking for the next run");
+  }
+  std::optional<RunId> next;
+  for (const registry::RunRow& row : *runs) {
+    if (!rounds::is_over(row.state.phase)) {
+      next = row.state.id;  // newest first: the last one found is the oldest
+    }
+  }
+  if (!next) {
+    next_due_ = false;
+    parts_.publisher.clear_leftovers();
+    return {};
+  }
+  auto run = taken_up(*next);
+  if (!run) {
+    return fail(run.error(), fmt::format("reading run {}", *next));
+  }
+  if (auto expected = expect_participants(**run); !expected) {
+    return fail(expected.error(), fmt::format("reading who takes part in run {}", *next));
+  }
+  active_ = *std::move(run);
+  next_due_ = false;
+  regroup();
+  const bool goes_on = active_->tree.top.phase != Phase::waiting;
+  log::info("runs", "{} {}", active_->id(), goes_on ? "goes on after a restart" : "is next");
+  if (goes_on) {
+    advance([this] { return rounds::on_restart(active_->tree, grouped(), parts_.clock.steady()); });
+  }
+  fleet_changed();
+  return {};
+}
+
+Result<std::unique_ptr<RunController::Active>> RunController::taken_up(const RunId& id) {
+  auto row = parts_.registry.run(id);
+  if (!row || !*row) {
+    return row ? fail(ErrorKind::corrupt, "its record is gone") : fail(row.error());
+  }
+  auto run = std::make_unique<Active>();
+  run->tree = rounds::make_tree(std::move((*row)->state), std::move((*row)->parts));
+  auto step = algorithms::make(run->spec().algorithm);
+  auto global = algorithms::make(run->spec().global.algorithm);
+  auto weighing = algorithms::make(rounds::weighing_algorithm(run->spec()));
+  if (!step || !global || !weighing) {
+    return fail(ErrorKind::corrupt, "its algorithms are not readable");
+  }
+  run->algorithm = *std::move(step);
+  run->global = *std::move(global);
+  run->weighing = *std::move(weighing);
+  if (run->spec().candidates > 0) {
+    auto losses = parts_.registry.last_losses(id);
+    if (!losses) {
+      return fail(losses.error());
+    }
+    run->tree.losses = *std::move(losses);
+  }
+  if (!(*row)->layout.empty()) {
+    auto layout = tensor::Layout::parse((*row)->layout);
+    if (!layout) {
+      return fail(ErrorKind::corrupt, "its stored layout: {}", layout.error().what);
+    }
+    run->layout = *std::move(layout);
+  }
+  return run;
+}
+
+void RunController::next_run() {
+  auto activated = activate_next();
+  if (activated) {
+    next_problem_.clear();
+  } else if (activated.error().what != std::exchange(next_problem_, activated.error().what)) {
+    log::error("runs", "{}; trying again", activated.error().what);
+  }
+}
+
+// After a restart all devices are away at first. The next round must not become small because its model was made
+// before they were back: those that took part are counted on for as long as they may take.
+Result<> RunController::expect_participants(Active& run) {
+  constexpr std::chrono::seconds connecting{10};
+  expected_.clear();
+  const auto expect = [this](const rounds::RunState& node) {
+    for (const auto& [device, participant] : node.participants) {
+      if (participant.answer == rounds::Answer::contributed) {
+        expected_.insert(device);
+      }
+    }
+  };
+  if (run.tree.flat()) {
+    expect(run.tree.top);
+  }
+  for (auto& [cluster, part] : run.tree.parts) {
+    expect(part);
+    part.least_wanted = part.wanted;
+  }
+  auto clusters = parts_.registry.handed_up(run.id(), run.tree.top.round);
+  if (!clusters) {
+    return fail(clusters.error());
+  }
+  for (const registry::HandedUpRow& done : *clusters) {
+    auto contributions = parts_.registry.contributions(run.id(), done.round, done.cluster);
+    if (!contributions) {
+      return fail(contributions.error());
+    }
+    std::ranges::transform(*contributions, std::inserter(expected_, expected_.end()),
+                           &registry::ContributionRow::device);
+  }
+  run.tree.top.least_wanted = expected_.empty() ? 0 : run.tree.top.wanted;
+  const std::chrono::seconds window =
+      transfer::reconnect_window(static_cast<std::int64_t>(parts_.fleet.devices().size()), parts_.config.reconnect.rate,
+                                 std::chrono::duration_cast<std::chrono::seconds>(parts_.config.reconnect.max_window));
+  expected_until_ = parts_.clock.steady() + window + connecting;
+  return {};
+}
+
+// Who is not back by now is away.
+void RunController::expect_nobody() {
+  expected_.clear();
+  active_->tree.top.least_wanted = 0;
+  for (auto& [cluster, part] : active_->tree.parts) {
+    part.least_wanted = 0;
+  }
+  fleet_changed();
+}
+
+Result<RunId> RunController::start(const rounds::RunSpec& spec) {
+  if (auto supported = devices_can(spec); !supported) {
+    return fail(supported.error());
+  }
+  auto id = parts_.registry.add_run(spec);
+  if (!id) {
+    return fail(id.error(), "recording the run");
+  }
+  log::info("runs", "{}: {} on '{}', {} rounds", *id, spec.model, spec.data, spec.rounds);
+  next_run();
+  changed_();
+  return *id;
+}
+
+Result<> RunController::stop(const RunId& run) {
+  if (active_ && active_->id() == run) {
+    feed({}, rounds::StopRequested{});
+    return records_.settled() ? Result<>()
+                              : fail(ErrorKind::transient, "the stop is not recorded yet: the storage is in trouble");
+  }
+  auto row = parts_.registry.run(run);
+  if (!row) {
+    return fail(row.error());
+  }
+  if (!*row) {
+    return fail(ErrorKind::permanent, "there is no run '{}'", run);
+  }
+  rounds::RunState& state = (*row)->state;
+  if (rounds::is_over(state.phase)) {
+    return {};
+  }
+  state.phase = Phase::stopped;
+  state.reason = "stopped on request";
+  auto saved = parts_.registry.save_run(state);
+  changed_();
+  return saved;
+}
+
+}  // namespace flops::coordinator

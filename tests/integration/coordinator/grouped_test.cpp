@@ -1,0 +1,228 @@
+// Runs with clusters: the same bits as a flat run, models of clusters, crashes, clusters that are too small.
+#include <cmath>
+#include <map>
+#include <memory>
+#include <set>
+
+#include <doctest/doctest.h>
+
+#include "device.hpp"
+#include "flops/tensor/safetensors.hpp"
+
+using namespace flops;
+using namespace flops::test;
+
+namespace {
+
+// Devices "a" to "d"; "a" and "b" are of the cluster "north", the others of "south".
+struct Fleet {
+  explicit Fleet(const std::string& spec, const std::string& present = "abcd") : coordinator(loop) {
+    token = coordinator.token(8);
+    for (const char name : present) {
+      join(name);
+    }
+    coordinator.json("POST", "/v1/runs", spec);
+  }
+
+  Device& join(char name) {
+    auto device = std::make_unique<Device>(coordinator, std::string(1, name));
+    device->label("site", name < 'c' ? "north" : "south");
+    device->join(token);
+    return *(devices[name] = std::move(device));
+  }
+  void initialise() {
+    Device& maker = *devices.begin()->second;
+    const auto task = maker.await<wire::Task>("task");
+    REQUIRE(task.kind == wire::TaskKind::init);
+    const std::string blob = encoded(values(0.1F, 1));
+    REQUIRE(maker.upload(maker.result_for(task, blob), blob).status == wire::ReceiptStatus::accepted);
+  }
+  wire::Task task_of(char name, std::int64_t round) {
+    while (true) {
+      const auto task = devices.at(name)->await<wire::Task>("task");
+      if (task.ref.round == round && task.kind == wire::TaskKind::train) {
+        return task;
+      }
+    }
+  }
+  // Trains: a step of its own for each device and round, from the task's base.
+  std::vector<float> work(char name, std::int64_t round) {
+    const auto task = task_of(name, round);
+    Device& device = *devices.at(name);
+    const std::vector<float> from = model(task.base.hex());
+    std::vector<float> to = values(0.05F, static_cast<unsigned>(name) * 100U + static_cast<unsigned>(round));
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      to[i] += from[i];
+    }
+    const std::string blob = encoded(to, from);
+    const auto receipt = device.upload(device.result_for(task, blob, weight_of(name)), blob);
+    REQUIRE_MESSAGE(receipt.status == wire::ReceiptStatus::accepted, receipt.reason);
+    bases[round].insert(task.base);
+    cycles[round] = task.ref.cycle;
+    return to;
+  }
+  static std::uint64_t weight_of(char name) { return 10U * static_cast<unsigned>(name - 'a' + 1); }
+
+  void crash() {
+    for (auto& [name, device] : devices) {
+      device->drop();
+    }
+    coordinator.kill();
+    coordinator.start();
+    for (auto& [name, device] : devices) {
+      device->connect();
+    }
+  }
+  [[nodiscard]] std::vector<float> model(const std::string& hex) {
+    const auto file = tensor::open_safetensors(coordinator.state() / "models" / (hex + ".safetensors"));
+    REQUIRE_MESSAGE(file.has_value(), file.error().what);
+    std::vector<float> read(parameters);
+    REQUIRE(file->values()(0, read).has_value());
+    return read;
+  }
+  [[nodiscard]] boost::json::value run() { return coordinator.json("GET", "/v1/runs/run-1"); }
+  [[nodiscard]] boost::json::value cluster(const char* name) {
+    return coordinator.json("GET", std::string("/v1/clusters/") + name);
+  }
+  [[nodiscard]] bool await_cluster(const char* name, const std::string& state) {
+    return run_until(loop, [&] { return cluster(name).at("state").as_string() == state; });
+  }
+  // Its model, when it is finished.
+  [[nodiscard]] std::string finished() {
+    REQUIRE_MESSAGE(run_until(loop, [&] { return run().at("state").as_string() == "finished"; }),
+                    boost::json::serialize(run()) << coordinator.log());
+    return std::string(run().at("model_digest").as_string());
+  }
+
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator;
+  std::string token;
+  std::map<char, std::unique_ptr<Device>> devices;
+  std::map<std::int64_t, std::set<Digest>> bases;  // of the tasks of a round
+  std::map<std::int64_t, std::int64_t> cycles;     // as the tasks of a round named it
+};
+
+std::string spec_of(int cycles, int rounds, const std::string& more) {
+  return fmt::format(R"({{"model":"m","data":"digits","cycles":{},"rounds":{},"min_fit":2,"evaluate":false{}}})",
+                     cycles, rounds, more);
+}
+const std::string by_site = R"(,"clusters":"label:site","global":{"min_fit":2})";
+
+// The model of a flat run over four devices, three rounds.
+const std::string& flat_model() {
+  static const std::string digest = [] {
+    Fleet fleet(spec_of(3, 1, R"(,"min_available":4)"));
+    fleet.initialise();
+    for (const std::int64_t round : {1, 2, 3}) {
+      for (const char name : {'a', 'b', 'c', 'd'}) {
+        (void)fleet.work(name, round);
+      }
+    }
+    return fleet.finished();
+  }();
+  return digest;
+}
+
+}  // namespace
+
+TEST_CASE("grouped: with one round a cycle, and killed wherever, the model has the digest of the flat run") {
+  int crash_at = 0;
+  SUBCASE("undisturbed") {}
+  SUBCASE("killed in a cluster's round") {
+    crash_at = 1;
+  }
+  SUBCASE("killed when one cluster has handed up") {
+    crash_at = 2;
+  }
+  SUBCASE("killed when all have, and the top makes its model") {
+    crash_at = 3;
+  }
+  SUBCASE("killed at each of them") {
+    crash_at = 4;
+  }
+  Fleet fleet(spec_of(3, 1, by_site));
+  const auto crash_if = [&](int at) {
+    if (crash_at == at || crash_at == 4) {
+      fleet.crash();
+    }
+  };
+  fleet.initialise();
+  for (const std::int64_t round : {1, 2, 3}) {
+    (void)fleet.work('a', round);
+    (void)fleet.work('c', round);
+    if (round == 2) {
+      crash_if(1);
+    }
+    (void)fleet.work('b', round);
+    if (round == 2) {
+      REQUIRE(fleet.await_cluster("north", "handed_up"));
+      crash_if(2);
+    }
+    (void)fleet.work('d', round);
+    if (round == 2) {
+      crash_if(3);
+    }
+    CHECK(fleet.bases[round].size() == 1);
+    CHECK(fleet.cycles[round] == round);
+  }
+  CHECK(fleet.finished() == flat_model());
+  const auto run = fleet.run();
+  REQUIRE(run.at("rounds").as_array().size() == 3);
+  CHECK(run.at("rounds").at(1).at("participants").as_int64() == 2);
+  CHECK(run.at("rounds").at(1).at("bytes_up").as_int64() > 0);
+  REQUIRE(run.at("clusters").as_array().size() == 2);
+  CHECK(run.at("clusters").at(0).at("cluster").as_string() == "north");
+  CHECK(run.at("clusters").at(0).at("rounds").as_array().size() == 3);
+  CHECK(run.at("levels").at(0).at("bytes_up").as_int64() == run.at("bytes_up").as_int64());
+  CHECK(run.at("levels").at(1).at("bytes_up").as_int64() == 0);
+  CHECK(fleet.coordinator.stop() == 0);
+}
+
+TEST_CASE("grouped: after several rounds a cycle, the mean of the clusters' models, weighted by their samples") {
+  static std::string undisturbed;
+  bool crash = false;
+  SUBCASE("undisturbed") {}
+  SUBCASE("killed in the second rounds, and when one cluster has handed up its model") {
+    crash = true;
+  }
+  Fleet fleet(spec_of(2, 2, by_site));
+  fleet.initialise();
+  std::map<char, std::vector<float>> local;
+  for (const std::int64_t round : {1, 2, 3, 4}) {
+    for (const char name : {'a', 'b', 'c', 'd'}) {
+      local[name] = fleet.work(name, round);
+      if (crash && round == 2 && (name == 'a' || name == 'b')) {
+        fleet.crash();
+      }
+    }
+    CHECK(fleet.bases[round].size() == (round % 2 == 1 ? 1 : 2));  // the global model, or each cluster's own
+    CHECK(fleet.cycles[round] == (round + 1) / 2);
+  }
+  const std::string digest = fleet.finished();
+  const std::vector<float> made = fleet.model(digest);
+  for (std::size_t i = 0; i < parameters; i += 101) {
+    const auto at = [&](char name) { return static_cast<long double>(local[name][i]); };
+    const auto north = static_cast<float>((10 * at('a') + 20 * at('b')) / 30);
+    const auto south = static_cast<float>((30 * at('c') + 40 * at('d')) / 70);
+    const long double mean = (30 * static_cast<long double>(north) + 70 * static_cast<long double>(south)) / 100;
+    REQUIRE(std::fabs(mean - made[i]) < 3e-8L);
+  }
+  undisturbed = undisturbed.empty() ? digest : undisturbed;
+  CHECK(digest == undisturbed);
+}
+
+TEST_CASE("grouped: a cluster with too few devices is skipped, which is said, and joins when it has enough") {
+  Fleet fleet(spec_of(2, 1, R"(,"clusters":"label:site","global":{"min_fit":1})"), "abc");
+  fleet.initialise();
+  REQUIRE(fleet.await_cluster("south", "skipped"));
+  CHECK(fleet.cluster("south").at("reason").as_string() == "1 of 2 devices with the data 'digits' are online");
+  (void)fleet.work('a', 1);
+  fleet.join('d');
+  REQUIRE(fleet.await_cluster("south", "waiting"));  // for the next cycle
+  (void)fleet.work('b', 1);
+  for (const char name : {'a', 'b', 'c', 'd'}) {
+    (void)fleet.work(name, 2);
+  }
+  (void)fleet.finished();
+  CHECK(fleet.run().at("rounds").at(1).at("participants").as_int64() == 2);
+}
