@@ -11,25 +11,6 @@ namespace flops::coordinator {
 
 using rounds::Phase;
 
-namespace {
-
-// What devices of this version cannot do: keep control variates, and say their steps.
-Result<> devices_can(const rounds::RunSpec& spec) {
-  auto step = algorithms::make(spec.algorithm);
-  auto weighing = algorithms::make(rounds::weighing_algorithm(spec));
-  if (!step || !weighing) {
-    return fail((step ? weighing : step).error());
-  }
-  const bool needs_steps = (*weighing)->weight({.samples = 1, .steps = 0}) == 0;
-  if ((*step)->client().control_variates || needs_steps) {
-    return fail(ErrorKind::permanent, "algorithm: devices cannot do their part of {} yet; flops-sim can",
-                needs_steps ? rounds::weighing_algorithm(spec).name : spec.algorithm.name);
-  }
-  return {};
-}
-
-}  // namespace
-
 void RunController::resume() {
   next_run();
 }
@@ -166,9 +147,6 @@ void RunController::expect_nobody() {
 }
 
 Result<RunId> RunController::start(const rounds::RunSpec& spec) {
-  if (auto supported = devices_can(spec); !supported) {
-    return fail(supported.error());
-  }
   auto id = parts_.registry.add_run(spec);
   if (!id) {
     return fail(id.error(), "recording the run");

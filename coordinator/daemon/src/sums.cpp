@@ -11,7 +11,7 @@ using wire::ReceiptStatus;
 namespace {
 
 algorithms::Contribution work_of(const wire::ResultMessage& result) {
-  return {result.weight, 0};  // devices do not say their steps yet
+  return {result.weight, static_cast<std::uint64_t>(result.steps)};
 }
 
 }  // namespace

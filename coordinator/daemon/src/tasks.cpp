@@ -56,6 +56,7 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
   task.codec = spec.codec;
   task.training = spec.training;
   task.training.proximal = run.algorithm->client().proximal;
+  task.training.control_variates = run.algorithm->client().control_variates;
   task.deadline_seconds = spec.deadline_seconds;
   if (participant.kind == TaskKind::init) {
     task.seed = spec.seed;
@@ -113,13 +114,14 @@ void RunController::encode(const Digest& model, const Digest& base) {
                        });
 }
 
-// Tasks that waited for the blob go out now.
+// Tasks that waited for the blob go out now, also to devices that have said yes to theirs before: it named a blob of an
+// earlier process of this coordinator, which is not on the broker any more. Repeating is harmless.
 void RunController::encoded(const Digest& model, const Digest& base, const aggregation::EncodedModel& blob) {
   active_->versions[model].encoded[base] = blob;
   std::vector<DeviceId> waiting;
   for_each_participant([&](const DeviceId& device, const rounds::Participant& participant) {
     if (participant.answer == rounds::Answer::none && participant.base == model &&
-        !active_->acknowledged.contains(participant.task) && delta_base(device, model) == base) {
+        delta_base(device, model) == base) {
       waiting.push_back(device);
     }
   });

@@ -5,6 +5,7 @@
 
 #include "flops/core/log.hpp"
 #include "flops/tensor/codec.hpp"
+#include "flops/tensor/control_variates.hpp"
 #include "run_controller.hpp"
 
 namespace flops::coordinator {
@@ -152,6 +153,10 @@ std::string RunController::problem_of(const wire::ResultMessage& result, const r
       return fmt::format("layout: {}", parsed.error().what);
     }
     layout = *std::move(parsed);
+    const bool variates = run.algorithm->client().control_variates;
+    if (auto model = tensor::without_variates(layout); variates && !model) {
+      return fmt::format("layout: {}", model.error().what);
+    }
     if (layout.parameters() > static_cast<std::uint64_t>(parts_.config.limits.max_parameters)) {
       return fmt::format("{} parameters; limits.max_parameters is {}", layout.parameters(),
                          parts_.config.limits.max_parameters);

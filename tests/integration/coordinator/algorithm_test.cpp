@@ -168,14 +168,3 @@ TEST_CASE("coordinator: with candidates the device with the highest loss is aske
   Device& worst = *group.devices[1];
   CHECK(group.task_of(worst, 4).ref.round == 4);
 }
-
-TEST_CASE("coordinator: what devices cannot do yet is refused") {
-  boost::asio::io_context loop;
-  CoordinatorProcess coordinator(loop);
-  for (const char* name : {"scaffold", "fednova"}) {
-    const auto refused =
-        coordinator.api("POST", "/v1/runs", fmt::format(R"({{"model":"m","data":"digits","algorithm":"{}"}})", name));
-    CHECK(refused.status == 400);
-    CHECK_MESSAGE(refused.body.find(fmt::format("their part of {}", name)) != std::string::npos, refused.body);
-  }
-}
