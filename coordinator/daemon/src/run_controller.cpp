@@ -102,10 +102,11 @@ void RunController::count_dropped(const rounds::Tree& before, const std::vector<
   }
 }
 
-// Clusters that are not at work any more.
+// Clusters that are not at work any more, or begin anew because the cycle went on without them.
 void RunController::end_parts(const rounds::Tree& before) {
   for (const auto& [cluster, part] : before.parts) {
-    if (active_->tree.parts.contains(cluster)) {
+    const rounds::RunState* now = active_->tree.node(cluster);
+    if (now != nullptr && now->part == part.part && now->first_round == part.first_round) {
       continue;
     }
     const auto node = active_->nodes.find(cluster);

@@ -61,16 +61,14 @@ void RunController::publish_cluster(const ClusterId& cluster) {
   status.reason = view.reason.substr(0, wire::max_reason);
   status.round = view.round;
   status.participants = view.participants;
-  auto rows = parts_.registry.rounds_of(active_->id());
-  auto figures = parts_.registry.cluster_figures(active_->id());
+  auto rows = parts_.registry.rounds_of(active_->id(), cluster);
+  auto figures = parts_.registry.cluster_figures(active_->id(), cluster);
   if (rows && figures) {
-    const auto own = [&](const registry::RoundRow& row) { return row.cluster == cluster; };
-    add_rounds(status, *rows, own, [](const registry::RoundRow&) { return false; });
-    for (const registry::ClusterFigures& of : *figures) {
-      if (of.cluster == cluster) {
-        status.accuracy = of.accuracy;
-        status.loss = of.loss;
-      }
+    add_rounds(
+        status, *rows, [](const registry::RoundRow&) { return true; }, [](const registry::RoundRow&) { return false; });
+    for (const registry::ClusterFigures& of : *figures) {  // the newest ones stand
+      status.accuracy = of.accuracy;
+      status.loss = of.loss;
     }
   }
   parts_.link.publish(parts_.link.topics().cluster_status(status.cluster), wire::encode(status),

@@ -20,13 +20,14 @@ Result<> Registry::save_metrics(const RunId& run, std::int64_t round, const Devi
   });
 }
 
-Result<std::vector<ClusterFigures>> Registry::cluster_figures(const RunId& run) {
+Result<std::vector<ClusterFigures>> Registry::cluster_figures(const RunId& run, const rounds::ClusterId& only) {
   std::vector<ClusterFigures> rows;
   auto read = database_.each(
       "SELECT round, member, SUM(samples), SUM(accuracy * samples) / SUM(samples), SUM(loss * samples) / SUM(samples), "
-      "MIN(accuracy), MAX(accuracy) FROM metrics WHERE run = ? AND cluster = '' AND member != '' "
+      "MIN(accuracy), MAX(accuracy) FROM metrics WHERE run = ?1 AND cluster = '' AND member != '' AND (?2 = '' OR "
+      "member = ?2) "
       "GROUP BY round, member ORDER BY round, member",
-      {run.str()}, [&](const Row& row) -> Result<> {
+      {run.str(), only.str()}, [&](const Row& row) -> Result<> {
         auto cluster = cluster_or_none(row.text(1));
         if (!cluster) {
           return fail(ErrorKind::corrupt, "metrics of run {} are not readable", run);

@@ -12,6 +12,24 @@ std::optional<double> optional_number(const Row& row, int column) {
   return row.is_null(column) ? std::nullopt : std::optional(row.number(column));
 }
 
+// The whole statement; `of`: which rows of each table.
+std::string rounds_statement(std::string_view of) {
+  return fmt::format(
+      "SELECT r.round, r.state, r.rejected, r.bytes_down, r.seconds, r.model, COALESCE(c.n, h.n), c.bytes, c.slowest, "
+      "c.loss, m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, COALESCE(c.late, h.late), c.local, r.cluster "
+      "FROM (SELECT * FROM rounds WHERE {0}) r "
+      "LEFT JOIN (SELECT cluster, round, COUNT(*) n, SUM(base_round < round) late, SUM(bytes) bytes, "
+      "  MAX(train_seconds) slowest, SUM(local_rounds) local, SUM(train_loss * weight) / SUM(weight) loss "
+      "  FROM contributions WHERE {0} GROUP BY cluster, round) c ON c.cluster = r.cluster AND c.round = r.round "
+      "LEFT JOIN (SELECT cycle, COUNT(*) n, SUM(base_cycle < cycle) late FROM handed_up WHERE run = ?1 GROUP BY cycle) "
+      "  h ON r.cluster = '' AND h.cycle = r.round "
+      "LEFT JOIN (SELECT cluster, round, SUM(samples) samples, SUM(accuracy * samples) / SUM(samples) accuracy, "
+      "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy) low, MAX(accuracy) high FROM metrics WHERE {0} "
+      "  GROUP BY cluster, round) m ON m.cluster = r.cluster AND m.round = r.round "
+      "ORDER BY r.cluster, r.round",
+      of);
+}
+
 }  // namespace
 
 Result<> Registry::open_round(const RunId& run, std::int64_t round, const rounds::ClusterId& cluster) {
@@ -92,50 +110,39 @@ Result<> Registry::count_download(const RunId& run, std::int64_t round, std::uin
   });
 }
 
-Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run) {
+Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run, const std::optional<rounds::ClusterId>& only) {
   std::vector<RoundRow> rows;
-  auto read = database_.each(
-      "SELECT r.round, r.state, r.rejected, r.bytes_down, r.seconds, r.model, COALESCE(c.n, h.n), c.bytes, c.slowest, "
-      "c.loss, m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, COALESCE(c.late, h.late), c.local, r.cluster "
-      "FROM rounds r "
-      "LEFT JOIN (SELECT cluster, round, COUNT(*) n, SUM(base_round < round) late, SUM(bytes) bytes, "
-      "  MAX(train_seconds) slowest, SUM(local_rounds) local, SUM(train_loss * weight) / SUM(weight) loss "
-      "  FROM contributions WHERE run = ?1 GROUP BY cluster, round) c ON c.cluster = r.cluster AND c.round = r.round "
-      "LEFT JOIN (SELECT cycle, COUNT(*) n, SUM(base_cycle < cycle) late FROM handed_up WHERE run = ?1 GROUP BY cycle) "
-      "  h ON r.cluster = '' AND h.cycle = r.round "
-      "LEFT JOIN (SELECT cluster, round, SUM(samples) samples, SUM(accuracy * samples) / SUM(samples) accuracy, "
-      "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy) low, MAX(accuracy) high FROM metrics WHERE run = ?1 "
-      "  GROUP BY cluster, round) m ON m.cluster = r.cluster AND m.round = r.round "
-      "WHERE r.run = ?1 ORDER BY r.cluster, r.round",
-      {run.str()}, [&](const Row& row) -> Result<> {
-        auto model = digest_or_none(row.text(5));
-        auto cluster = cluster_or_none(row.text(18));
-        if (!model || !cluster) {
-          return fail(ErrorKind::corrupt, "rounds of run {} are not readable", run);
-        }
-        RoundRow round;
-        round.round = row.integer(0);
-        round.state = row.text(1);
-        round.rejected = row.integer(2);
-        round.bytes_down = static_cast<std::uint64_t>(row.integer(3));
-        round.seconds = row.number(4);
-        round.model = *model;
-        round.participants = row.integer(6);
-        round.bytes_up = static_cast<std::uint64_t>(row.integer(7));
-        round.train_seconds_max = row.number(8);
-        round.train_loss = optional_number(row, 9);
-        round.evaluated_samples = static_cast<std::uint64_t>(row.integer(10));
-        round.accuracy = optional_number(row, 11);
-        round.loss = optional_number(row, 12);
-        round.accuracy_min = optional_number(row, 13);
-        round.accuracy_max = optional_number(row, 14);
-        round.dropped = row.integer(15);
-        round.late = row.integer(16);
-        round.local_rounds = row.integer(17);
-        round.cluster = *cluster;
-        rows.push_back(std::move(round));
-        return {};
-      });
+  const std::string name = only ? only->str() : std::string();
+  auto read = database_.each(rounds_statement(only ? "run = ?1 AND cluster = ?2" : "run = ?1 AND ?2 = ''"),
+                             {run.str(), name}, [&](const Row& row) -> Result<> {
+                               auto model = digest_or_none(row.text(5));
+                               auto cluster = cluster_or_none(row.text(18));
+                               if (!model || !cluster) {
+                                 return fail(ErrorKind::corrupt, "rounds of run {} are not readable", run);
+                               }
+                               RoundRow round;
+                               round.round = row.integer(0);
+                               round.state = row.text(1);
+                               round.rejected = row.integer(2);
+                               round.bytes_down = static_cast<std::uint64_t>(row.integer(3));
+                               round.seconds = row.number(4);
+                               round.model = *model;
+                               round.participants = row.integer(6);
+                               round.bytes_up = static_cast<std::uint64_t>(row.integer(7));
+                               round.train_seconds_max = row.number(8);
+                               round.train_loss = optional_number(row, 9);
+                               round.evaluated_samples = static_cast<std::uint64_t>(row.integer(10));
+                               round.accuracy = optional_number(row, 11);
+                               round.loss = optional_number(row, 12);
+                               round.accuracy_min = optional_number(row, 13);
+                               round.accuracy_max = optional_number(row, 14);
+                               round.dropped = row.integer(15);
+                               round.late = row.integer(16);
+                               round.local_rounds = row.integer(17);
+                               round.cluster = *cluster;
+                               rows.push_back(std::move(round));
+                               return {};
+                             });
   if (!read) {
     return fail(read.error());
   }

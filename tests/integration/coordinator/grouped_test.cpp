@@ -46,8 +46,9 @@ struct Fleet {
     }
   }
   // Trains: a step of its own for each device and round, from the task's base.
-  std::vector<float> work(char name, std::int64_t round) {
-    const auto task = task_of(name, round);
+  std::vector<float> work(char name, std::int64_t round) { return work(name, task_of(name, round)); }
+  std::vector<float> work(char name, const wire::Task& task) {
+    const std::int64_t round = task.ref.round;
     Device& device = *devices.at(name);
     const std::vector<float> from = model(task.base.hex());
     std::vector<float> to = values(0.05F, static_cast<unsigned>(name) * 100U + static_cast<unsigned>(round));
@@ -207,6 +208,49 @@ TEST_CASE("grouped: after several rounds a cycle, the mean of the clusters' mode
     const long double mean = (30 * static_cast<long double>(north) + 70 * static_cast<long double>(south)) / 100;
     REQUIRE(std::fabs(mean - made[i]) < 3e-8L);
   }
+  undisturbed = undisturbed.empty() ? digest : undisturbed;
+  CHECK(digest == undisturbed);
+}
+
+TEST_CASE("grouped: a cluster that is late counts in the next cycle, by its step and with less weight") {
+  static std::string undisturbed;
+  bool crash = false;
+  SUBCASE("undisturbed") {}
+  SUBCASE("killed when the late cluster has one of its updates") {
+    crash = true;
+  }
+  // The first cycle closes at its deadline, without the south.
+  Fleet fleet(spec_of(2, 1, R"(,"clusters":"label:site","global":{"min_fit":1,"min_available":2,"max_staleness":1,
+                               "deadline_seconds":10})"));
+  fleet.initialise();
+  const auto from_c = fleet.work('c', 1);
+  const auto late = fleet.task_of('d', 1);
+  (void)fleet.work('a', 1);
+  (void)fleet.work('b', 1);
+  const auto first = fleet.task_of('a', 2);
+  const auto second = fleet.task_of('b', 2);
+  const std::vector<float> initial = fleet.model(late.base.hex());
+  const std::vector<float> base = fleet.model(first.base.hex());
+  if (crash) {
+    fleet.crash();
+  }
+  const auto from_a = fleet.work('a', first);
+  const auto from_d = fleet.work('d', late);
+  REQUIRE(fleet.await_cluster("south", "handed_up"));
+  const auto from_b = fleet.work('b', second);
+  const std::string digest = fleet.finished();
+  const std::vector<float> made = fleet.model(digest);
+  const long double late_weight = std::round(16.0L * 70 / std::sqrt(2.0L));
+  for (std::size_t i = 0; i < parameters; i += 101) {
+    const auto south =
+        static_cast<float>((30 * static_cast<long double>(from_c[i]) + 40 * static_cast<long double>(from_d[i])) / 70);
+    const long double north =
+        160 * (static_cast<long double>(from_a[i]) - base[i]) + 320 * (static_cast<long double>(from_b[i]) - base[i]);
+    const long double step =
+        (north + late_weight * (static_cast<long double>(south) - initial[i])) / (480 + late_weight);
+    REQUIRE(std::fabs(base[i] + step - made[i]) < 3e-8L);
+  }
+  CHECK(fleet.run().at("rounds").at(1).at("late").as_int64() == 1);
   undisturbed = undisturbed.empty() ? digest : undisturbed;
   CHECK(digest == undisturbed);
 }

@@ -157,6 +157,11 @@ TEST_CASE("registry: rounds of clusters and cycles are told apart, and so are th
   CHECK(rounds[1].participants == 1);
   CHECK(rounds[1].model == crypto::sha256("n"));
   CHECK(rounds[2].bytes_down == 77);
+  CHECK(registry.rounds_of(run, rounds::ClusterId()).value().size() == 1);
+  const auto of_south = registry.rounds_of(run, south).value();
+  REQUIRE(of_south.size() == 1);
+  CHECK(of_south[0].bytes_up == 1000);
+  CHECK(registry.cluster_figures(run, south).value().size() == 1);
   CHECK(registry.contributions(run, 1, north).value().at(0).device == one);
   CHECK(registry.contributions(run, 1).value().empty());
   CHECK(registry.algorithm_state(run, 1, north).value() == crypto::sha256("state"));

@@ -189,8 +189,9 @@ class Registry {
                                        const rounds::ClusterId& cluster = {});
   [[nodiscard]] Result<> count_download(const RunId& run, std::int64_t round, std::uint64_t bytes,
                                         const rounds::ClusterId& cluster = {});
-  // Of the top and of all clusters, the top's first.
-  [[nodiscard]] Result<std::vector<RoundRow>> rounds_of(const RunId& run);
+  // Of the top and of all clusters, the top's first; or of one of them.
+  [[nodiscard]] Result<std::vector<RoundRow>> rounds_of(const RunId& run,
+                                                        const std::optional<rounds::ClusterId>& only = {});
 
   // False when this device already has one in this round, or its task one in any: it counts once. Its participant has
   // answered with it.
@@ -211,8 +212,9 @@ class Registry {
   [[nodiscard]] Result<> save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
                                       const wire::Metrics& metrics, const rounds::ClusterId& cluster = {},
                                       const rounds::ClusterId& member = {});
-  // Of the models of cycles, the oldest first.
-  [[nodiscard]] Result<std::vector<ClusterFigures>> cluster_figures(const RunId& run);
+  // Of the models of cycles, the oldest first; of all clusters, or of one.
+  [[nodiscard]] Result<std::vector<ClusterFigures>> cluster_figures(const RunId& run,
+                                                                    const rounds::ClusterId& only = {});
 
   [[nodiscard]] Result<> add_model(const ModelRow& model);
   [[nodiscard]] Result<std::vector<ModelRow>> models();
