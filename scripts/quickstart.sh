@@ -4,7 +4,10 @@
 #
 #   scripts/quickstart.sh [options]
 #     --devices N        agents to start (5)
-#     --rounds R         rounds to train (5)
+#     --rounds R         rounds to train, of each cycle (5)
+#     --cycles C         global cycles of that many rounds (1)
+#     --topology T       flat, or grouped:K: one coordinator that does the rounds of K clusters, device n is in cluster
+#                        ((n - 1) mod K) + 1 (flat)
 #     --partition P      iid, dirichlet:A, shards:K or powerlaw:K (iid)
 #     --model NAME       model of the zoo (cnn-small)
 #     --epochs E         passes over the local data a round (1)
@@ -20,7 +23,7 @@ set -euo pipefail
 # shellcheck source=scripts/processes.sh
 . "$ROOT/scripts/processes.sh"
 
-devices=5 rounds=5 partition=iid model=cnn-small epochs=1 seed=1
+devices=5 rounds=5 cycles=1 topology=flat clusters=0 partition=iid model=cnn-small epochs=1 seed=1
 base=${XDG_STATE_HOME:-${HOME:-/tmp}/.local/state}/flops-quickstart
 install=yes keep_running=no json_file='' evaluate=()
 
@@ -33,15 +36,27 @@ number() { # option, value
   [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || usage "$1: '$2' is not a positive number"
 }
 
+choose_topology() { # flat, grouped:K
+  topology=$1 clusters=0
+  case "$1" in
+    flat) ;;
+    grouped:*) number "--topology grouped" "${1#grouped:}"; clusters=${1#grouped:} ;;
+    sites:*) usage "--topology $1: coordinators at several sites come later; grouped:K has clusters in one coordinator" ;;
+    *) usage "--topology: '$1' is neither flat nor grouped:K" ;;
+  esac
+}
+
 while [ $# -gt 0 ]; do
   case "$1" in
-    --devices | --rounds | --partition | --model | --epochs | --seed | --dir | --json)
+    --devices | --rounds | --cycles | --topology | --partition | --model | --epochs | --seed | --dir | --json)
       [ $# -ge 2 ] || usage "$1 needs a value"
       ;;
   esac
   case "$1" in
     --devices) number "$1" "$2"; devices=$2; shift ;;
     --rounds) number "$1" "$2"; rounds=$2; shift ;;
+    --cycles) number "$1" "$2"; cycles=$2; shift ;;
+    --topology) choose_topology "$2"; shift ;;
     --epochs) number "$1" "$2"; epochs=$2; shift ;;
     --partition) partition=$2; shift ;;
     --model) model=$2; shift ;;
@@ -56,6 +71,8 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+
+[ "$clusters" -le "$devices" ] || usage "--topology $topology: more clusters than devices"
 
 if [ -n "$json_file" ]; then
   mkdir -p "$(dirname "$json_file")"
@@ -146,6 +163,9 @@ train_labels = "$data/train-labels.idx1-ubyte"
 test_samples = "$data/test-images.idx3-ubyte"
 test_labels = "$data/test-labels.idx1-ubyte"
 EOF
+  if [ "$clusters" -gt 0 ]; then
+    printf '[labels]\ncluster = "c%d"\n' $(((n - 1) % clusters + 1)) >>"$run_folder/$device.toml"
+  fi
   "$bin/flops-agent" enroll --config "$run_folder/$device.toml" --coordinator "$api" --token "$token" \
     >"$run_folder/logs/$device.log" 2>&1 ||
     { tail -n 20 "$run_folder/logs/$device.log" >&2; die "$device could not enrol"; }
@@ -162,8 +182,13 @@ say "$devices devices are online"
 # --- the run ----------------------------------------------------------------------------------------------------------------
 measure_idle "$run_folder/memory"
 start_sampling "$run_folder/memory"
-run=$("$bin/flopsctl" run start --model "$model" --data fashion-mnist --rounds "$rounds" --epochs "$epochs" \
-  --seed "$seed" --min-fit "$devices" --min-available "$devices" --batch 32 --lr 0.03 --momentum 0.9 "${evaluate[@]}" -o json | jq -r .id)
+fit=(--min-fit "$devices" --min-available "$devices")
+if [ "$clusters" -gt 0 ]; then
+  # Of each cluster; they differ by one device at most.
+  fit=(--min-fit $((devices / clusters)) --clusters label:cluster --global-min-fit "$clusters")
+fi
+run=$("$bin/flopsctl" run start --model "$model" --data fashion-mnist --rounds "$rounds" --cycles "$cycles" --epochs "$epochs" \
+  --seed "$seed" "${fit[@]}" --batch 32 --lr 0.03 --momentum 0.9 "${evaluate[@]}" -o json | jq -r .id)
 # In the background and waited for, so that a signal is acted on at once.
 watch_status=0
 foreground "$bin/flopsctl" run watch "$run" || watch_status=$?
@@ -176,11 +201,12 @@ model_path=$run_folder/model.safetensors
 
 # --- the result -------------------------------------------------------------------------------------------------------------
 result=$run_folder/result.json
-jq -n --slurpfile run "$run_folder/run.json" --arg path "$model_path" --argjson memory "$(memory_json "$run_folder/memory")" '
+jq -n --slurpfile run "$run_folder/run.json" --arg path "$model_path" --arg topology "$topology" --argjson memory "$(memory_json "$run_folder/memory")" '
   $run[0] | {
     rounds: [.rounds[] | select(.round >= 1) |
              {round, accuracy, loss, participants, bytes_up, bytes_down, seconds, train_seconds_max}],
     accuracy, model_digest, model_path: $path,
+    levels, topology: $topology,
     run: .id, model: .model_name, parameters,
     programs: $memory
   }' >"$result"

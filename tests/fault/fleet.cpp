@@ -114,7 +114,9 @@ Result<> Fleet::write_configuration(int device) const {
       plan.keep_alive_seconds, plan.answer_timeout_seconds, plan.offline_continue, data_tag,
       (data / "train-images").string(), (data / "train-labels").string(), (data / "test-images").string(),
       (data / "test-labels").string());
-  return replace_file(stage_.folder / (device_name(device) + ".toml"), text);
+  const std::string labels =
+      setup_.clusters > 0 ? fmt::format("[labels]\ncluster = \"c{}\"\n", (device - 1) % setup_.clusters + 1) : "";
+  return replace_file(stage_.folder / (device_name(device) + ".toml"), text + labels);
 }
 
 Result<> Fleet::enrol(int device) {
@@ -181,14 +183,19 @@ Result<> Fleet::begin_run() {
   if (!api) {
     return fail(api.error());
   }
-  const json::object spec{{"model", setup_.model},
-                          {"data", data_tag},
-                          {"rounds", setup_.rounds},
-                          {"seed", run_seed},
-                          {"min_fit", setup_.min_fit},
-                          {"min_available", setup_.min_available},
-                          {"deadline_seconds", setup_.deadline_seconds},
-                          {"training", {{"epochs", 1}, {"batch", 32}, {"learning_rate", 0.05}, {"momentum", 0.9}}}};
+  json::object spec{{"model", setup_.model},
+                    {"data", data_tag},
+                    {"rounds", setup_.rounds},
+                    {"seed", run_seed},
+                    {"min_fit", setup_.min_fit},
+                    {"min_available", setup_.min_available},
+                    {"deadline_seconds", setup_.deadline_seconds},
+                    {"training", {{"epochs", 1}, {"batch", 32}, {"learning_rate", 0.05}, {"momentum", 0.9}}}};
+  if (setup_.clusters > 0) {
+    spec["cycles"] = setup_.cycles;
+    spec["clusters"] = "label:cluster";
+    spec["global"] = {{"min_fit", setup_.clusters}, {"deadline_seconds", setup_.deadline_seconds}};
+  }
   run_ = fmt::format("run-{}", ++runs_started_);
   auto started = api->post("runs", spec);
   if (!started) {

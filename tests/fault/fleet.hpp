@@ -22,7 +22,9 @@ inline constexpr std::uint32_t test_samples = 60;  // of each device
 struct Setup {
   std::string name;
   int devices = 3;
-  int rounds = 3;
+  int rounds = 3;  // of a cycle
+  int cycles = 1;
+  int clusters = 0;  // 0: a flat run; else min_fit is of each
   int min_fit = 3;
   int min_available = 3;
   int deadline_seconds = 600;  // longer than a row may take: nothing may be saved by it

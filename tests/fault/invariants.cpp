@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <tuple>
 
 #include "flops/core/file.hpp"
 #include "flops/crypto/digest.hpp"
@@ -73,16 +74,23 @@ bool is_train(const std::string& task) {
   return task.contains(".r");
 }
 
-void check_round(Stage& stage, const Fleet& fleet, const RoundRecord& round, const std::set<std::string>& devices) {
-  const std::string name = fmt::format("{} round {}", round.run, round.round);
+// Participants of a cycle are clusters.
+void check_round(Stage& stage, const Fleet& fleet, const RoundRecord& round,
+                 const std::set<std::string>& participants) {
+  const std::string name = fmt::format("{} round {}{}{}", round.run, round.round,
+                                       round.cluster.empty() ? "" : " of cluster ", round.cluster);
   if (round.state != "done") {
     stage.problem(fmt::format("{} is '{}' after the end", name, round.state));
   }
+  const Setup& setup = fleet.setup();
   const bool everybody = fleet.gone.empty() && fleet.plan.absent.empty();
-  const auto wanted = static_cast<std::size_t>(everybody ? fleet.setup().devices : fleet.setup().min_fit);
-  if (devices.size() < wanted || (everybody && devices.size() != wanted)) {
-    stage.problem(fmt::format("{} has {} contributions ({}), expected {}", name, devices.size(),
-                              fmt::join(devices, ", "), wanted));
+  const int all = setup.clusters == 0     ? setup.devices
+                  : round.cluster.empty() ? setup.clusters
+                                          : setup.devices / setup.clusters;
+  const auto wanted = static_cast<std::size_t>(everybody ? all : setup.min_fit);
+  if (participants.size() < wanted || (everybody && participants.size() != wanted)) {
+    stage.problem(fmt::format("{} has {} contributions ({}), expected {}", name, participants.size(),
+                              fmt::join(participants, ", "), wanted));
   }
 }
 
@@ -154,8 +162,11 @@ void check_dead_coordinator(Stage& stage, const Fleet& fleet) {
   }
   for (const RoundRecord& round : ledger->rounds) {
     const bool open = round.run == fleet.run() && (round.state == "fitting" || round.state == "aggregating");
+    // With one round a cycle, what clusters handed up are the sums of these.
+    const bool sums_are_up = fleet.setup().clusters > 0 && fleet.setup().rounds == 1 && round.cluster.empty();
     for (const Contribution& row : ledger->contributions) {
-      if (open && row.run == round.run && row.round == round.round) {
+      const bool in_it = row.cluster == round.cluster || sums_are_up;
+      if (open && in_it && row.run == round.run && row.round == round.round) {
         check_stored_update(stage, fleet, row);
       }
     }
@@ -179,16 +190,20 @@ void check_ledgers(Stage& stage, const Fleet& fleet, const std::vector<std::stri
     return;
   }
   std::set<std::string> counted;
-  std::map<std::pair<std::string, std::int64_t>, std::set<std::string>> devices;
+  std::map<std::tuple<std::string, std::string, std::int64_t>, std::set<std::string>> participants;
   for (const Contribution& row : ledger->contributions) {
-    const bool twice = !counted.insert(row.task).second || !devices[{row.run, row.round}].insert(row.device).second;
+    const bool twice =
+        !counted.insert(row.task).second || !participants[{row.run, row.cluster, row.round}].insert(row.device).second;
     if (twice || !row.task.starts_with(fmt::format("{}.r{}.", row.run, row.round))) {
       stage.problem(fmt::format("the ledger counts task {} of {} for {} round {}{}", row.task, row.device, row.run,
                                 row.round, twice ? " twice" : ""));
     }
   }
+  for (const HandedUp& row : ledger->handed_up) {
+    participants[{row.run, "", row.cycle}].insert(row.cluster);
+  }
   for (const RoundRecord& round : ledger->rounds) {
-    check_round(stage, fleet, round, devices[{round.run, round.round}]);
+    check_round(stage, fleet, round, participants[{round.run, round.cluster, round.round}]);
   }
   for (int run = 1; run <= fleet.runs_started(); ++run) {
     check_models(stage, *ledger, fmt::format("run-{}", run), reference);

@@ -80,15 +80,22 @@ Result<CoordinatorLedger> read_coordinator(const fs::path& database, const fs::p
     return fail(db.error());
   }
   CoordinatorLedger ledger;
-  auto read =
-      each(db->get(), "SELECT run, round, device, task, blob, bytes, local_rounds FROM contributions",
-           [&](sqlite3_stmt* row) {
-             ledger.contributions.push_back({text(row, 0), sqlite3_column_int64(row, 1), text(row, 2), text(row, 3),
-                                             text(row, 4), sqlite3_column_int64(row, 5), sqlite3_column_int64(row, 6)});
-           });
+  auto read = each(db->get(), "SELECT run, cluster, round, device, task, blob, bytes, local_rounds FROM contributions",
+                   [&](sqlite3_stmt* row) {
+                     ledger.contributions.push_back({text(row, 0), text(row, 1), sqlite3_column_int64(row, 2),
+                                                     text(row, 3), text(row, 4), text(row, 5),
+                                                     sqlite3_column_int64(row, 6), sqlite3_column_int64(row, 7)});
+                   });
   if (read) {
-    read = each(db->get(), "SELECT run, round, state, model FROM rounds ORDER BY run, round", [&](sqlite3_stmt* row) {
-      ledger.rounds.push_back({text(row, 0), sqlite3_column_int64(row, 1), text(row, 2), text(row, 3)});
+    read = each(db->get(), "SELECT run, cluster, round, state, model FROM rounds ORDER BY run, cluster, round",
+                [&](sqlite3_stmt* row) {
+                  ledger.rounds.push_back(
+                      {text(row, 0), text(row, 1), sqlite3_column_int64(row, 2), text(row, 3), text(row, 4)});
+                });
+  }
+  if (read) {
+    read = each(db->get(), "SELECT run, cycle, cluster FROM handed_up", [&](sqlite3_stmt* row) {
+      ledger.handed_up.push_back({text(row, 0), sqlite3_column_int64(row, 1), text(row, 2)});
     });
   }
   return read ? Result<CoordinatorLedger>(std::move(ledger)) : fail(read.error());

@@ -12,6 +12,7 @@ namespace flops::faults {
 
 struct Contribution {
   std::string run;
+  std::string cluster;  // empty: of a flat run
   std::int64_t round = 0;
   std::string device;
   std::string task;
@@ -22,12 +23,20 @@ struct Contribution {
 
 struct RoundRecord {
   std::string run;
+  std::string cluster;  // empty: of a flat run, or a cycle
   std::int64_t round = 0;
   std::string state;
   std::string model;
 };
 
+struct HandedUp {
+  std::string run;
+  std::int64_t cycle = 0;
+  std::string cluster;
+};
+
 struct CoordinatorLedger {
+  std::vector<HandedUp> handed_up;
   std::vector<Contribution> contributions;
   std::vector<RoundRecord> rounds;
 };

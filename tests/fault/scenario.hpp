@@ -30,6 +30,7 @@ struct Scenario {
 
 // The parts of the table.
 void add_kill_rows(std::vector<Scenario>& table);
+void add_grouped_rows(std::vector<Scenario>& table);
 void add_random_rows(std::vector<Scenario>& table);
 void add_broker_rows(std::vector<Scenario>& table);
 void add_network_rows(std::vector<Scenario>& table);

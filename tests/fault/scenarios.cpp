@@ -26,6 +26,7 @@ Setup long_setup() {
 std::vector<Scenario> all_scenarios() {
   std::vector<Scenario> table;
   add_kill_rows(table);
+  add_grouped_rows(table);
   add_random_rows(table);
   add_broker_rows(table);
   add_message_rows(table);
