@@ -157,6 +157,7 @@ void Simulation::Engine::perform(const ClusterId& node, const rounds::OpenRound&
     const DeviceId site = DeviceId::parse(node.str()).value_or(DeviceId());
     record({}, tree_.top.round).bytes_down += download_bytes(site, base);
     held_[site] = base;
+    states_.erase(node);  // a cluster begins each cycle anew
   }
   auto sum = aggregation::RoundSum::open(models_, base);
   if (!sum) {
@@ -245,16 +246,20 @@ Result<> Simulation::Engine::hand_up(const ClusterId& node) {
     return top.merge(*cluster.sum);
   }
   Digest model = part.model;
-  std::uint64_t weight = cluster.weight;
+  algorithms::Totals totals = cluster.totals;
   if (sum_goes_up) {
-    weight = cluster.sum->total_weight();
+    totals = cluster.sum->totals();
     auto mean = cluster.sum->close(models_);
     if (!mean) {
       return fail(mean.error());
     }
     model = mean->digest;
   }
-  return top.add_model(model, asked.base, {weight, 0}, aggregation::discounted(weight, late_by));
+  // The work of all devices in the cluster's last round, as that of one participant.
+  const algorithms::Contribution work{totals.samples, (totals.sample_steps + totals.samples / 2) / totals.samples};
+  const std::uint64_t weight =
+      aggregation::weight_in_sum(algorithms_.clusters->weight(work), late_by, rounds::takes_late_updates(tree_.spec));
+  return top.add_model(model, asked.base, work, weight);
 }
 
 // What a site would send to the level above.

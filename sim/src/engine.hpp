@@ -65,7 +65,7 @@ class Simulation::Engine {
   struct Node {
     std::unique_ptr<aggregation::RoundSum> sum;
     std::vector<TaskId> stored;  // arrived while the sum was being closed
-    std::uint64_t weight = 0;    // of the last sum that was closed
+    algorithms::Totals totals;   // of the last sum that was closed
     SteadyTime deadline_planned{};
   };
 

@@ -17,7 +17,7 @@ Result<aggregation::NewModel> Simulation::Engine::close(const ClusterId& node) {
   const aggregation::ServerStep step{over_clusters ? algorithms_.clusters.get() : algorithms_.devices.get(),
                                      states_[node], over_clusters ? members_.size() : members_[node]};
   Node& work = nodes_[node];
-  work.weight = work.sum->total_weight();
+  work.totals = work.sum->totals();
   auto model = work.sum->close(models_, step);
   if (!model) {
     return model;

@@ -17,19 +17,16 @@ std::uint64_t square_root(std::uint64_t n) {
 
 }  // namespace
 
-std::uint64_t discounted(std::uint64_t weight, std::int64_t staleness) {
+std::uint64_t weight_in_sum(std::uint64_t samples, std::int64_t staleness, bool takes_late_updates) {
+  if (!takes_late_updates || samples > tensor::max_total_weight) {
+    return samples;
+  }
+  const std::uint64_t weight = samples << stale_weight_shift;
   if (staleness <= 0 || weight > tensor::max_total_weight) {
     return weight;
   }
   // The nearest integer n to x = weight / sqrt(1 + s) is the largest with 2n - 1 <= 2x.
   return (square_root(4 * weight * weight / (1 + static_cast<std::uint64_t>(staleness))) + 1) / 2;
-}
-
-std::uint64_t weight_in_sum(std::uint64_t samples, std::int64_t staleness, bool takes_late_updates) {
-  if (!takes_late_updates || samples > tensor::max_total_weight) {
-    return samples;
-  }
-  return discounted(samples << stale_weight_shift, staleness);
 }
 
 }  // namespace flops::aggregation

@@ -15,7 +15,4 @@ inline constexpr unsigned stale_weight_shift = 4;
 // Above tensor::max_total_weight when it is too much for any sum. Pure.
 [[nodiscard]] std::uint64_t weight_in_sum(std::uint64_t samples, std::int64_t staleness, bool takes_late_updates);
 
-// Of a weight that has the factor already, such as a cluster's total.
-[[nodiscard]] std::uint64_t discounted(std::uint64_t weight, std::int64_t staleness);
-
 }  // namespace flops::aggregation
