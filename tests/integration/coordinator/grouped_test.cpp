@@ -8,6 +8,7 @@
 
 #include "device.hpp"
 #include "flops/tensor/safetensors.hpp"
+#include "onlooker.hpp"
 
 using namespace flops;
 using namespace flops::test;
@@ -61,6 +62,14 @@ struct Fleet {
     bases[round].insert(task.base);
     cycles[round] = task.ref.cycle;
     return to;
+  }
+  void measure(char name, const wire::Task& task, double accuracy) {
+    wire::Metrics metrics;
+    metrics.ref = task.ref;
+    metrics.model = task.base;
+    metrics.samples = 10;
+    metrics.accuracy = accuracy;
+    devices.at(name)->send("metrics", wire::encode(metrics));
   }
   static std::uint64_t weight_of(char name) { return 10U * static_cast<unsigned>(name - 'a' + 1); }
 
@@ -210,6 +219,50 @@ TEST_CASE("grouped: after several rounds a cycle, the mean of the clusters' mode
   }
   undisturbed = undisturbed.empty() ? digest : undisturbed;
   CHECK(digest == undisturbed);
+}
+
+TEST_CASE("grouped: models of cycles and of clusters are measured apart, and each cluster has a state topic") {
+  Fleet fleet(R"({"model":"m","data":"digits","cycles":2,"rounds":2,"min_fit":2,"clusters":"label:site",
+                  "global":{"min_fit":2}})");
+  Onlooker onlooker(fleet.coordinator, {"clusters/#"});
+  fleet.initialise();
+  for (const std::int64_t round : {1, 2, 3, 4}) {
+    for (const char name : {'a', 'b', 'c', 'd'}) {
+      const auto task = fleet.task_of(name, round);
+      CHECK(task.evaluate == (round > 1));
+      if (task.evaluate) {
+        fleet.measure(name, task, round == 3 ? (name < 'c' ? 0.5 : 0.75) : 0.25);
+      }
+      (void)fleet.work(name, task);
+    }
+  }
+  for (const char name : {'a', 'b', 'c', 'd'}) {
+    auto task = fleet.devices.at(name)->await<wire::Task>("task");
+    while (task.kind != wire::TaskKind::evaluate) {
+      task = fleet.devices.at(name)->await<wire::Task>("task");
+    }
+    fleet.measure(name, task, name < 'c' ? 0.5 : 1);
+    wire::ResultMessage done;
+    done.ref = task.ref;
+    fleet.devices.at(name)->send("result", wire::encode(done));
+  }
+  (void)fleet.finished();
+  const auto run = fleet.run();
+  const auto& north = run.at("clusters").at(0);
+  const auto accuracy = [](const boost::json::value& of) { return of.at("accuracy").to_number<double>(); };
+  CHECK(accuracy(run.at("rounds").at(0)) == doctest::Approx(0.625));
+  CHECK(accuracy(run.at("rounds").at(1)) == doctest::Approx(0.75));
+  CHECK(run.at("rounds").at(1).at("evaluated_samples").as_int64() == 40);
+  CHECK(accuracy(north.at("rounds").at(0)) == 0.25);  // of its own, while it did its second round
+  CHECK(north.at("rounds").at(1).at("accuracy").is_null());
+  CHECK(accuracy(north) == 0.5);
+  CHECK(north.at("measured_cycle").as_int64() == 2);
+  CHECK(run_until(fleet.loop, [&] {
+    const auto status = onlooker.retained().find("flops/v1/test/clusters/north/status");
+    const auto known = status == onlooker.retained().end() ? fail(ErrorKind::permanent, "none")
+                                                           : wire::decode<wire::ClusterStatus>(status->second);
+    return known && known->state == "finished" && known->accuracy == 0.5 && known->bytes_up > 0;
+  }));
 }
 
 TEST_CASE("grouped: a cluster that is late counts in the next cycle, by its step and with less weight") {
