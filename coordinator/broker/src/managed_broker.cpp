@@ -111,24 +111,47 @@ void ManagedBroker::stop(std::function<void()> done) {
   state_->child->stop(5s);
 }
 
-Result<std::uint16_t> free_port(const std::string& address) {
+namespace {
+
+// Below those that Linux lends to outgoing connections (32768 and above): one of these, seen free and then lent before
+// its server listens, would keep the server from starting.
+constexpr std::uint16_t lowest_port = 10'240;
+constexpr std::uint16_t highest_port = 32'767;
+constexpr int port_attempts = 64;
+
+Result<> try_port(const boost::asio::ip::address& address, std::uint16_t port) {
   using boost::asio::ip::tcp;
+  boost::system::error_code error;
+  boost::asio::io_context context;
+  tcp::acceptor acceptor(context);
+  const tcp::endpoint endpoint(address, port);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) {
+    acceptor.bind(endpoint, error);
+  }
+  return error ? fail(ErrorKind::permanent, "no free port on {}: {}", address.to_string(), error.message())
+               : Result<>();
+}
+
+}  // namespace
+
+Result<std::uint16_t> free_port(const std::string& address) {
   boost::system::error_code error;
   const auto parsed = boost::asio::ip::make_address(address, error);
   if (error) {
     return fail(ErrorKind::permanent, "'{}' is not an IP address", address);
   }
-  boost::asio::io_context context;
-  tcp::acceptor acceptor(context);
-  const tcp::endpoint endpoint(parsed, 0);
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) {
-    acceptor.bind(endpoint, error);
+  std::random_device random;
+  std::uniform_int_distribution<int> ports(lowest_port, highest_port);
+  Result<> free;
+  for (int attempt = 0; attempt < port_attempts; ++attempt) {
+    const auto port = static_cast<std::uint16_t>(ports(random));
+    free = try_port(parsed, port);
+    if (free) {
+      return port;
+    }
   }
-  if (error) {
-    return fail(ErrorKind::permanent, "no free port on {}: {}", address, error.message());
-  }
-  return acceptor.local_endpoint().port();
+  return fail(free.error());
 }
 
 }  // namespace flops::broker

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <random>
 #include <string_view>
 
 #include <arpa/inet.h>
@@ -43,15 +44,18 @@ sockaddr_in loopback(std::uint16_t port) {
   return address;
 }
 
+// None that outgoing connections get: it might be taken before the broker listens.
 std::uint16_t free_port() {
-  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address = loopback(0);
-  socklen_t size = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  if (::bind(fd.get(), generic, size) != 0 || ::getsockname(fd.get(), generic, &size) != 0) {
-    std::abort();
+  std::random_device random;
+  std::uniform_int_distribution<int> ports(10'240, 32'767);
+  for (int attempt = 0; attempt < 64; ++attempt) {
+    const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr_in address = loopback(static_cast<std::uint16_t>(ports(random)));
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+      return ntohs(address.sin_port);
+    }
   }
-  return ntohs(address.sin_port);
+  std::abort();
 }
 
 bool accepts(std::uint16_t port) {

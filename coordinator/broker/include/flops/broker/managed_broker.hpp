@@ -40,7 +40,7 @@ class ManagedBroker {
   std::shared_ptr<State> state_;
 };
 
-// A TCP port on `address` that was free a moment ago.
+// A TCP port on `address` that was free a moment ago, and none that outgoing connections get.
 [[nodiscard]] Result<std::uint16_t> free_port(const std::string& address);
 
 }  // namespace flops::broker
