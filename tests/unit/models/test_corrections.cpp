@@ -5,29 +5,12 @@
 
 #include <doctest/doctest.h>
 
-#include "flops/models/training.hpp"
-#include "flops/test/digits.hpp"
+#include "samples.hpp"
 
 using namespace flops;
 using namespace flops::test;
 
 namespace {
-
-constexpr auto go_on = [](auto&&...) { return Result<>(); };
-
-models::Split digits(std::uint32_t count, std::uint32_t seed) {
-  const TemporaryFolder folder;
-  write_digits(folder, "d", count, seed);
-  auto split = models::read_idx(folder / "d-images", folder / "d-labels");
-  REQUIRE(split);
-  return std::move(*split);
-}
-
-std::vector<float> parameters_of(const models::Model& model) {
-  std::vector<float> flat(model.layout().parameters());
-  REQUIRE(model.store(flat));
-  return flat;
-}
 
 models::Model make(const char* name) {
   auto model = models::Model::create(name, 1);
