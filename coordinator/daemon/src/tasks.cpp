@@ -120,8 +120,7 @@ void RunController::encoded(const Digest& model, const Digest& base, const aggre
   active_->versions[model].encoded[base] = blob;
   std::vector<DeviceId> waiting;
   for_each_participant([&](const DeviceId& device, const rounds::Participant& participant) {
-    if (participant.answer == rounds::Answer::none && participant.base == model &&
-        delta_base(device, model) == base) {
+    if (participant.answer == rounds::Answer::none && participant.base == model && delta_base(device, model) == base) {
       waiting.push_back(device);
     }
   });
