@@ -45,7 +45,6 @@ TEST_CASE("mqtt: a slow loop with a small mailbox loses nothing and keeps the or
   }
   CHECK(wrong == 0);
   const Stats stats = coordinator.client().stats();
-  CHECK(stats.mailbox_waits > 1);
   // It was full, and never more than that.
   CHECK(stats.mailbox_peak_bytes <= 64U << 10U);
   CHECK(stats.mailbox_peak_bytes > (64U << 10U) - 2 * 4200U);
