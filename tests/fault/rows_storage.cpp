@@ -164,6 +164,40 @@ Result<> play_damaged(Stage& stage, Fleet& fleet, const std::string& file, const
   return fleet.end_run();
 }
 
+// The coordinator says so and does not serve, until the file is put back from a copy.
+Result<> play_damaged_records(Stage& stage, Fleet& fleet) {
+  if (auto begun = begin_all(fleet); !begun) {
+    return begun;
+  }
+  if (auto seen = at_moment(stage, accepted(), [] {}); !seen) {
+    return seen;
+  }
+  if (auto stopped = fleet.coordinator().stop(); !stopped) {
+    return stopped;
+  }
+  const auto records = fleet.coordinator_state() / "coordinator.db";
+  const auto copy = stage.folder / "coordinator.db.copy";
+  std::error_code error;
+  if (!std::filesystem::copy_file(records, copy, error)) {
+    return fail(ErrorKind::permanent, "{} cannot be copied: {}", records.string(), error.message());
+  }
+  if (auto damaged = damage(records); !damaged) {
+    return damaged;
+  }
+  stage.struck("damaged database");
+  fleet.coordinator().may_end(true);
+  if (auto started = fleet.coordinator().start(); !started) {
+    return started;
+  }
+  if (auto said = at_moment(stage, {"coordinator", {"records are damaged", "from a backup"}}, [] {}); !said) {
+    return said;
+  }
+  std::filesystem::rename(copy, records, error);
+  auto ready = stage.until_polled("the coordinator to be ready", [&] { return fleet.ask("devices").has_value(); });
+  fleet.coordinator().may_end(false);
+  return ready ? end_well(stage, fleet) : ready;
+}
+
 Scenario row(const std::string& name, const std::string& strikes, const Moment& moment) {
   Scenario scenario;
   scenario.name = name;
@@ -227,6 +261,10 @@ void add_damaged(std::vector<Scenario>& table) {
     };
     table.push_back(std::move(scenario));
   }
+  Scenario scenario = row("damaged-records", "coordinator.db overwritten, then put back", accepted());
+  scenario.expected_errors = {"records are damaged"};
+  scenario.play = play_damaged_records;
+  table.push_back(std::move(scenario));
 }
 
 }  // namespace

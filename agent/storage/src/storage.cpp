@@ -8,8 +8,6 @@
 namespace flops::agent {
 namespace {
 
-constexpr std::uintmax_t max_checked_bytes = 256U << 20U;
-
 constexpr const char* states_file = "agent.db";
 constexpr const char* contents_file = "contents.db";
 
@@ -19,12 +17,8 @@ Result<store::Database> open_checked(const std::filesystem::path& file, std::spa
   if (!db) {
     return db;
   }
-  // Damage shows here, at the start, and not in the middle of a task; a very large file would take minutes on a card.
-  std::error_code error;
-  if (const auto size = std::filesystem::file_size(file, error); !error && size <= max_checked_bytes) {
-    if (auto checked = db->check(); !checked) {
-      return fail(checked.error());
-    }
+  if (auto checked = db->check_at_start(); !checked) {
+    return fail(checked.error());
   }
   return db;
 }

@@ -1,5 +1,7 @@
 #include "flops/store/database.hpp"
 
+#include <filesystem>
+
 #include "connection.hpp"
 
 namespace flops::store {
@@ -197,6 +199,13 @@ Result<> Database::check() {
     return fail(ErrorKind::corrupt, "database {}: {}", state_->file.string(), found);
   }
   return {};
+}
+
+Result<> Database::check_at_start() {
+  constexpr std::uintmax_t largest = 256U << 20U;
+  std::error_code error;
+  const auto size = std::filesystem::file_size(state_->file, error);
+  return error || size > largest ? Result<>() : check();
 }
 
 void Database::release_memory() {

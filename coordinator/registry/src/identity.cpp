@@ -20,8 +20,14 @@ std::string_view to_string(Role role) {
 Result<Registry> Registry::open(const std::filesystem::path& file, const Clock& clock,
                                 const store::OpenOptions& options) {
   auto database = store::Database::open(file, migrations, options);
-  if (!database) {
-    return fail(database.error(), fmt::format("opening the coordinator's database {}", file.string()));
+  auto opened = database ? database->check_at_start() : Result<>(fail(database.error()));
+  if (!opened && opened.error().kind == ErrorKind::corrupt) {
+    return fail(ErrorKind::corrupt,
+                "the coordinator's records are damaged: {}; put the state folder back from a backup",
+                opened.error().what);
+  }
+  if (!opened) {
+    return fail(opened.error(), fmt::format("opening the coordinator's database {}", file.string()));
   }
   return Registry(*std::move(database), clock);
 }

@@ -1,7 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <fstream>
+
 #include <sqlite3.h>
 
+#include "flops/core/file.hpp"
 #include "flops/crypto/digest.hpp"
 #include "flops/registry/registry.hpp"
 #include "flops/test/temporary_folder.hpp"
@@ -219,4 +222,35 @@ TEST_CASE("registry: a run that another version wrote is left out when it is ove
   const auto unreadable = fixture.open().runs();
   REQUIRE_FALSE(unreadable.has_value());
   CHECK(unreadable.error().what == "the record of run 'run-2' is not readable: newer: unknown field");
+}
+
+TEST_CASE("registry: a damaged file is refused at the start, whichever of its pages it is") {
+  Fixture fixture;
+  constexpr std::size_t page = 4096;
+  {
+    Registry registry = fixture.open();
+    for (int i = 0; i < 200; ++i) {
+      REQUIRE(registry.add_run(spec()).has_value());
+    }
+  }
+  const auto file = fixture.folder / "c.db";
+  const std::string whole = read_file(file, 16U << 20U).value();
+  REQUIRE(whole.size() > 20 * page);
+  int refused = 0;
+  int pages = 0;
+  for (std::size_t at = page; at < whole.size(); at += page, ++pages) {
+    std::string damaged = whole;
+    damaged.replace(at, page, page, '\xa5');
+    std::ofstream(file, std::ios::binary) << damaged;
+    const auto opened = Registry::open(file, fixture.clock);
+    if (!opened) {
+      ++refused;
+      CHECK(opened.error().kind == ErrorKind::corrupt);
+      CHECK(opened.error().what.find("records are damaged") != std::string::npos);
+      CHECK(opened.error().what.find("from a backup") != std::string::npos);
+    }
+  }
+  CHECK(refused == pages);
+  std::ofstream(file, std::ios::binary) << whole;
+  CHECK(fixture.open().runs().value().size() == 200);
 }

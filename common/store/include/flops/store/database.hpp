@@ -129,6 +129,9 @@ class Database {
                                     std::uint64_t offset, std::span<const std::byte> from);
 
   [[nodiscard]] Result<> check();  // PRAGMA quick_check: corrupt with SQLite's words
+  // For the start of a program: damage shows there, and not in the middle of the work. A file above 256 MiB is not
+  // looked at: that would take minutes on a card.
+  [[nodiscard]] Result<> check_at_start();
   // A consistent copy while the database is in use.
   [[nodiscard]] Result<> backup(const std::filesystem::path& file);
   void release_memory();  // gives cached pages back to the system
