@@ -20,8 +20,8 @@ struct Group {
     const std::string token = coordinator.token(static_cast<int>(count));
     for (std::size_t n = 0; n < count; ++n) {
       devices.push_back(std::make_unique<Device>(coordinator, std::string(1, static_cast<char>('a' + n))));
-      devices.back()->join(token);
     }
+    join_all(everyone(), token);
     coordinator.json("POST", "/v1/runs", spec);
     Device& maker = *devices.front();
     const auto task = maker.await<wire::Task>("task");
@@ -60,9 +60,12 @@ struct Group {
     }
     coordinator.kill();
     coordinator.start();
-    for (const auto& device : devices) {
-      device->connect();
-    }
+    connect_all(everyone());
+  }
+  [[nodiscard]] std::vector<Device*> everyone() const {
+    std::vector<Device*> all;
+    std::ranges::transform(devices, std::back_inserter(all), [](const auto& device) { return device.get(); });
+    return all;
   }
   [[nodiscard]] std::size_t states() const {
     std::size_t count = 0;

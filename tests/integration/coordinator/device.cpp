@@ -82,13 +82,18 @@ mqtt::Options Device::options() const {
 }
 
 void Device::connect(bool with_hello) {
-  bool ready = false;
-  std::string failure;
+  begin_to_connect();
+  await_connected(with_hello);
+}
+
+void Device::begin_to_connect() {
+  ready_ = false;
+  failure_.clear();
   mqtt::Handlers handlers;
-  handlers.connected = [&](bool) {
-    client_->subscribe({topics_.commands_of(id_)}, [&](Result<> done) { ready = done.has_value(); });
+  handlers.connected = [this](bool) {
+    client_->subscribe({topics_.commands_of(id_)}, [this](Result<> done) { ready_ = done.has_value(); });
   };
-  handlers.connect_failed = [&](const Error& error) { failure = error.what; };
+  handlers.connect_failed = [this](const Error& error) { failure_ = error.what; };
   handlers.lost = [](const Error&) {};
   handlers.message = [this](const mqtt::Message& message) {
     if (const auto topic = topics_.for_device(id_, message.topic); topic && !topic->command.empty()) {
@@ -99,8 +104,11 @@ void Device::connect(bool with_hello) {
   REQUIRE_MESSAGE(client.has_value(), client.error().what);
   client_ = *std::move(client);
   client_->connect();
-  REQUIRE_MESSAGE(run_until(coordinator_.loop(), [&] { return ready || !failure.empty(); }), coordinator_.log());
-  REQUIRE_MESSAGE(ready, failure);
+}
+
+void Device::await_connected(bool with_hello) {
+  REQUIRE_MESSAGE(run_until(coordinator_.loop(), [&] { return ready_ || !failure_.empty(); }), coordinator_.log());
+  REQUIRE_MESSAGE(ready_, failure_);
   wire::DeviceState state;
   state.online = true;
   state.session = "s";
@@ -122,9 +130,20 @@ void Device::say_hello() {
 }
 
 void Device::join(const std::string& token) {
-  const auto response = enrol(token);
-  REQUIRE_MESSAGE(response.status == 200, response.body);
-  connect();
+  join_all({this}, token);
+}
+
+void join_all(const std::vector<Device*>& devices, const std::string& token) {
+  for (Device* device : devices) {
+    const auto response = device->enrol(token);
+    REQUIRE_MESSAGE(response.status == 200, response.body);
+  }
+  connect_all(devices);
+}
+
+void connect_all(const std::vector<Device*>& devices) {
+  std::ranges::for_each(devices, [](Device* device) { device->begin_to_connect(); });
+  std::ranges::for_each(devices, [](Device* device) { device->await_connected(); });
 }
 
 Result<> Device::publish(const std::string& topic, const std::string& payload) {

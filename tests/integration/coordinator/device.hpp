@@ -36,6 +36,10 @@ class Device {
   [[nodiscard]] http::ClientResponse enrol(const std::string& token, const std::string& as = {});
   void join(const std::string& token);  // enrol, connect, hello
   void connect(bool with_hello = true);
+  // The two halves of connect(), for several at once: with many clients in one process Paho looks at a new one's
+  // socket only every second.
+  void begin_to_connect();
+  void await_connected(bool with_hello = true);
   // Said with the next hello.
   void label(const std::string& name, const std::string& value) { labels_[name] = value; }
   void say_hello();
@@ -74,7 +78,13 @@ class Device {
   std::map<std::string, std::string> labels_;
   std::uint16_t broker_port_ = 0;
   std::unique_ptr<mqtt::Client> client_;
+  bool ready_ = false;
+  std::string failure_;
   std::vector<std::pair<std::string, std::string>> commands_;  // kind, payload
 };
+
+// Enrols and connects them, all at once.
+void join_all(const std::vector<Device*>& devices, const std::string& token);
+void connect_all(const std::vector<Device*>& devices);
 
 }  // namespace flops::test

@@ -58,8 +58,7 @@ TEST_CASE("enrolment: the broker lets a device reach its own topics and nothing 
   const std::string token = coordinator.token(2);
   Device a(coordinator, "a");
   Device b(coordinator, "b");
-  a.join(token);
-  b.join(token);
+  join_all({&a, &b}, token);
   for (const char* topic : {"flops/v1/test/devices/b/up/hello", "flops/v1/test/devices/b/state", "flops/v1/test/status",
                             "flops/v1/test/devices/a/cmd/task", "flops/v1/test/runs/run-1/status", "elsewhere"}) {
     CAPTURE(topic);

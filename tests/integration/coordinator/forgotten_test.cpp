@@ -53,8 +53,7 @@ TEST_CASE("coordinator: after a power cut that took a round back, its finished u
     fleet.coordinator.kill();
     meanwhile();
     fleet.coordinator.start();
-    fleet.a.connect();
-    fleet.b.connect();
+    connect_all({&fleet.a, &fleet.b});
   };
   restart([&] { copy_records(fleet.coordinator.state(), before.path()); });
   REQUIRE(Pair::deliver(fleet.b, work_b) == wire::ReceiptStatus::accepted);

@@ -1,5 +1,7 @@
 // Runs with clusters: the same bits as a flat run, models of clusters, crashes, clusters that are too small.
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -20,16 +22,21 @@ struct Fleet {
   explicit Fleet(const std::string& spec, const std::string& present = "abcd") : coordinator(loop) {
     token = coordinator.token(8);
     for (const char name : present) {
-      join(name);
+      add(name);
     }
+    join_all(everyone(), token);
     coordinator.json("POST", "/v1/runs", spec);
   }
 
-  Device& join(char name) {
+  Device& add(char name) {
     auto device = std::make_unique<Device>(coordinator, std::string(1, name));
     device->label("site", name < 'c' ? "north" : "south");
-    device->join(token);
     return *(devices[name] = std::move(device));
+  }
+  [[nodiscard]] std::vector<Device*> everyone() const {
+    std::vector<Device*> all;
+    std::ranges::transform(devices, std::back_inserter(all), [](const auto& device) { return device.second.get(); });
+    return all;
   }
   void initialise() {
     Device& maker = *devices.begin()->second;
@@ -79,9 +86,7 @@ struct Fleet {
     }
     coordinator.kill();
     coordinator.start();
-    for (auto& [name, device] : devices) {
-      device->connect();
-    }
+    connect_all(everyone());
   }
   [[nodiscard]] std::vector<float> model(const std::string& hex) {
     const auto file = tensor::open_safetensors(coordinator.state() / "models" / (hex + ".safetensors"));
@@ -314,7 +319,7 @@ TEST_CASE("grouped: a cluster with too few devices is skipped, which is said, an
   REQUIRE(fleet.await_cluster("south", "skipped"));
   CHECK(fleet.cluster("south").at("reason").as_string() == "1 of 2 devices with the data 'digits' are online");
   (void)fleet.work('a', 1);
-  fleet.join('d');
+  fleet.add('d').join(fleet.token);
   REQUIRE(fleet.await_cluster("south", "waiting"));  // for the next cycle
   (void)fleet.work('b', 1);
   for (const char name : {'a', 'b', 'c', 'd'}) {

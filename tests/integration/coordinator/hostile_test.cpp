@@ -73,13 +73,12 @@ TEST_CASE("coordinator: every bad update is refused with a reason, and the run g
   std::vector<std::unique_ptr<Device>> hostile;
   // The first in the alphabet makes the initial model.
   Device first(coordinator, "a-first");
-  for (Device* device : {&first, &good_a, &good_b}) {
-    device->join(token);
-  }
+  std::vector<Device*> everyone = {&first, &good_a, &good_b};
   for (const Row& row : table) {
     hostile.push_back(std::make_unique<Device>(coordinator, std::string("h-") + row.name));
-    hostile.back()->join(token);
+    everyone.push_back(hostile.back().get());
   }
+  join_all(everyone, token);
   coordinator.json(
       "POST", "/v1/runs",
       fmt::format(R"({{"model":"m","data":"digits","rounds":1,"min_fit":2,"min_available":{},"evaluate":false}})",

@@ -23,9 +23,7 @@ class Trio {
   explicit Trio(const std::string& spec)
       : coordinator(loop), a(coordinator, "a"), b(coordinator, "b"), c(coordinator, "c") {
     const std::string token = coordinator.token(3);
-    for (Device* device : {&a, &b, &c}) {
-      device->join(token);
-    }
+    join_all({&a, &b, &c}, token);
     coordinator.json("POST", "/v1/runs", spec);
     const auto task = a.await<wire::Task>("task");
     const std::string blob = encoded(initial);
@@ -63,9 +61,7 @@ class Trio {
     }
     coordinator.kill();
     coordinator.start();
-    for (Device* device : {&a, &b, &c}) {
-      device->connect();
-    }
+    connect_all({&a, &b, &c});
   }
 
   [[nodiscard]] static Digest digest_of(const std::vector<float>& parameters) {

@@ -51,8 +51,7 @@ TEST_CASE("coordinator: what it had published before its restarts is off the bro
   CHECK(leftovers(fleet.coordinator) > 0);
   restart(fleet);  // once more, before anything could be cleared
   CHECK(chunks_found(fleet.coordinator) >= blob::chunk_count(before.base_blob->size));
-  fleet.a.connect();
-  fleet.b.connect();
+  connect_all({&fleet.a, &fleet.b});
   const auto after = Pair::task_of(fleet.a, 2);
   CHECK(after.base == before.base);
   CHECK(after.base_blob->sha256 != before.base_blob->sha256);
@@ -70,8 +69,7 @@ TEST_CASE("coordinator: a model that it encodes to the same bytes after a restar
   const auto before = Pair::task_of(fleet.a, 1);
   REQUIRE(all_published(fleet, before));
   restart(fleet);
-  fleet.a.connect();
-  fleet.b.connect();
+  connect_all({&fleet.a, &fleet.b});
   const auto after = Pair::task_of(fleet.a, 1);
   REQUIRE(after.base_blob == before.base_blob);
   const Onlooker onlooker(fleet.coordinator, {"blobs/#"});

@@ -16,8 +16,7 @@ constexpr const char* two_rounds =
 Pair::Pair(std::vector<std::pair<std::string, std::string>> environment)
     : coordinator(loop, std::move(environment)), a(coordinator, "a"), b(coordinator, "b") {
   const std::string token = coordinator.token(2);
-  a.join(token);
-  b.join(token);
+  join_all({&a, &b}, token);
   coordinator.json("POST", "/v1/runs", two_rounds);
   const auto task = a.await<wire::Task>("task");
   const std::string blob = encoded(initial);

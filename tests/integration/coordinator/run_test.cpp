@@ -38,8 +38,7 @@ TEST_CASE("coordinator: two devices train one round, and the model is their weig
   const std::string token = coordinator.token(2);
   Device a(coordinator, "a");
   Device b(coordinator, "b");
-  a.join(token);
-  b.join(token);
+  join_all({&a, &b}, token);
   REQUIRE(coordinator.json("POST", "/v1/runs", one_round).at("id").as_string() == "run-1");
   const auto initial = values(0.1F, 1);
   make_initial_model(a, initial);
@@ -61,8 +60,7 @@ TEST_CASE("coordinator: two devices train one round, and the model is their weig
     b.drop();
     coordinator.kill();
     coordinator.start();
-    a.connect();
-    b.connect();
+    connect_all({&a, &b});
     CHECK(b.await<wire::Task>("task").ref == task_b.ref);
     // What was accepted before is not asked for again; offering it again counts once.
     a.send("result", wire::encode(a.result_for(task_a, blob_a, 30)));

@@ -192,8 +192,7 @@ TEST_CASE("coordinator: a stored update that is damaged ends its run with that r
   CHECK(run_until(fleet.loop, [&] { return fleet.run_state() == "failed"; }));
   const auto run = fleet.coordinator.json("GET", "/v1/runs/run-1");
   CHECK(std::string(run.at("reason").as_string()).find("the stored update of a") != std::string::npos);
-  fleet.a.connect();
-  fleet.b.connect();
+  connect_all({&fleet.a, &fleet.b});
   fleet.coordinator.json("POST", "/v1/runs", R"({"model":"m","data":"digits","rounds":1,"min_fit":1})");
   auto next = fleet.a.await<wire::Task>("task");
   while (next.ref.run.str() == "run-1") {  // repeated for its hello
