@@ -48,9 +48,10 @@ function(flops_program NAME)
 endfunction()
 
 # flops_test(NAME SOURCES files... [DEPENDS ours...] [FOREIGN foreign...] [LABEL unit|integration|...]
-#            [NEEDS programs...] [TIMEOUT seconds]): one doctest executable, bin/tests/NAME.
+#            [NEEDS programs...] [TIMEOUT seconds] [THREADS]): one doctest executable, bin/tests/NAME.
+# A unit test without THREADS has one thread only: it is not built and not run with ThreadSanitizer.
 function(flops_test NAME)
-  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;DEPENDS;FOREIGN;NEEDS" ${ARGN})
+  cmake_parse_arguments(ARG "THREADS" "LABEL;TIMEOUT" "SOURCES;DEPENDS;FOREIGN;NEEDS" ${ARGN})
   add_executable(${NAME} ${ARG_SOURCES})
   set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/tests)
   target_link_libraries(${NAME} PRIVATE flops_flags foreign_doctest)
@@ -68,6 +69,10 @@ function(flops_test NAME)
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
+  endif()
+  if(FLOPS_SANITIZE STREQUAL "thread" AND ARG_LABEL STREQUAL "unit" AND NOT ARG_THREADS)
+    set_target_properties(${NAME} PROPERTIES EXCLUDE_FROM_ALL ON)
+    return()
   endif()
   set(leak_suppressions "LSAN_OPTIONS=print_suppressions=0:suppressions=${CMAKE_SOURCE_DIR}/tests/support/lsan.supp")
   add_test(NAME ${NAME} COMMAND ${NAME})

@@ -29,6 +29,7 @@ struct Line {
   std::string format = "table";
   std::string id;
   std::string file;
+  bool best = false;
   std::function<Outcome<>()> command;
 };
 
@@ -167,6 +168,8 @@ void add_run_start(CLI::App& group, Line& line) {
   add_algorithm_options(*start, run.algorithm);
   add_level_options(*start, run);
   start->add_flag("--no-evaluate", run.no_evaluate, "Do not measure every aggregated model");
+  start->add_option("--best-by", run.best_by, "Metric of the run's best model: accuracy or loss (accuracy)")
+      ->check(CLI::IsMember({"accuracy", "loss"}));
   start->add_flag("--watch", run.watch, "Follow the run; exits 6 when it fails or is stopped");
 }
 
@@ -189,8 +192,9 @@ void add_model_commands(CLI::App& app, Line& line) {
   CLI::App* model = add_group(app, "model", "Models that runs made");
   add_command(*model, line, "list", "List models", [&line] { return list_models(line.context); });
   CLI::App* get = add_command(*model, line, "get", "Fetch a model as a safetensors file",
-                              [&line] { return get_model(line.context, line.id, line.file); });
+                              [&line] { return get_model(line.context, line.id, line.best, line.file); });
   get->add_option("MODEL", line.id, "Digest, its first digits, or a run")->required();
+  get->add_flag("--best", line.best, "Of a run: its best model by its metric, instead of its last one");
   get->add_option("--output", line.file, "Where to write it")->required()->option_text("FILE");
 }
 

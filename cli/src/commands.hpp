@@ -62,6 +62,7 @@ struct RunOptions {
   AlgorithmOptions algorithm;
   LevelOptions global;
   bool no_evaluate = false;
+  std::optional<std::string> best_by;
   bool watch = false;
 };
 [[nodiscard]] Outcome<> start_run(const Context& context, const RunOptions& options);
@@ -73,7 +74,8 @@ struct RunOptions {
 
 [[nodiscard]] Outcome<> list_models(const Context& context);
 // `what`: a digest, the beginning of one (6 digits or more), or a run.
-[[nodiscard]] Outcome<> get_model(const Context& context, const std::string& what, const std::filesystem::path& file);
+[[nodiscard]] Outcome<> get_model(const Context& context, const std::string& what, bool best,
+                                  const std::filesystem::path& file);
 
 [[nodiscard]] Outcome<> list_clusters(const Context& context);
 [[nodiscard]] Outcome<> show_cluster(const Context& context, const std::string& id);

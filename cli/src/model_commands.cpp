@@ -38,7 +38,7 @@ Outcome<std::vector<Digest>> digests_with(const Api& api, const std::string& pre
   return found;
 }
 
-Outcome<Digest> model_of_run(const Api& api, const std::string& id) {
+Outcome<Digest> model_of_run(const Api& api, const std::string& id, bool best) {
   if (auto checked = check_id(id); !checked) {
     return give_up(checked.error());
   }
@@ -46,16 +46,18 @@ Outcome<Digest> model_of_run(const Api& api, const std::string& id) {
   if (!run) {
     return give_up(run.error());
   }
-  const auto digest = Digest::from_hex(report::text_field(*run, "model_digest").value_or(""));
+  const json::value* const chosen = best && run->is_object() ? run->get_object().if_contains("best") : &*run;
+  const auto digest =
+      Digest::from_hex(chosen == nullptr ? "" : report::text_field(*chosen, "model_digest").value_or(""));
   if (!digest) {
-    return give_up(exit_not_found, "run {} has no model yet", id);
+    return give_up(exit_not_found, "run {} has no {} yet", id, best ? "measured model" : "model");
   }
   return *digest;
 }
 
-Outcome<Digest> find_model(const Api& api, const std::string& what) {
-  if (!looks_like_digest(what)) {
-    return model_of_run(api, what);
+Outcome<Digest> find_model(const Api& api, const std::string& what, bool best) {
+  if (best || !looks_like_digest(what)) {
+    return model_of_run(api, what, best);
   }
   const auto found = digests_with(api, what);
   if (!found) {
@@ -70,7 +72,7 @@ Outcome<Digest> find_model(const Api& api, const std::string& what) {
   if (what.size() == 2 * Digest::size) {
     return give_up(exit_not_found, "no model {} here; 'flopsctl model list' shows what there is", what);
   }
-  return model_of_run(api, what);
+  return model_of_run(api, what, best);
 }
 
 // The digest names layout and values, so a file that was damaged or exchanged on the way is noticed here.
@@ -115,12 +117,12 @@ Outcome<> list_models(const Context& context) {
   return answer ? show(context, *answer, report::models_table) : give_up(answer.error());
 }
 
-Outcome<> get_model(const Context& context, const std::string& what, const std::filesystem::path& file) {
+Outcome<> get_model(const Context& context, const std::string& what, bool best, const std::filesystem::path& file) {
   const auto api = context.api();
   if (!api) {
     return give_up(api.error());
   }
-  const auto digest = find_model(*api, what);
+  const auto digest = find_model(*api, what, best);
   if (!digest) {
     return give_up(digest.error());
   }

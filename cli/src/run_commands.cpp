@@ -63,6 +63,7 @@ json::value specification(const RunOptions& options) {
   put(spec, "buffer", options.buffer);
   put(spec, "max_staleness", options.max_staleness);
   put(spec, "deadline_seconds", options.deadline);
+  put(spec, "best_by", options.best_by);
   put(spec, "candidates", options.candidates);
   put(spec, "cycles", options.cycles);
   put(spec, "clusters", options.global.clusters);

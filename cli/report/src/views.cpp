@@ -210,6 +210,20 @@ std::string runs_table(const json::value& answer) {
   return table.text();
 }
 
+namespace {
+
+// "7be1..., of round 3, by accuracy 0.8123"
+std::string best_model(const json::value& run) {
+  const json::value* best = field(run, "best");
+  if (best == nullptr || !best->is_object()) {
+    return "-";
+  }
+  return fmt::format("{}, of round {}, by {} {}", text(*best, "model_digest"), integer(*best, "round"),
+                     text(*best, "metric"), fixed(*best, "value", 4));
+}
+
+}  // namespace
+
 std::string run_details(const json::value& run) {
   std::string out = details({{"run", text(run, "id")},
                              {"state", text(run, "state")},
@@ -224,7 +238,8 @@ std::string run_details(const json::value& run) {
                              {"bytes down", bytes(run, "bytes_down")},
                              {"created", time(run, "created_at")},
                              {"finished", time(run, "finished_at")},
-                             {"digest", text(run, "model_digest")}});
+                             {"digest", text(run, "model_digest")},
+                             {"best model", best_model(run)}});
   add_rounds(out, run);
   if (!array_field(run, "clusters").empty()) {
     out += "\n" + clusters_table(run);

@@ -153,6 +153,15 @@ Result<> add_leaf_extensions(X509* certificate, X509* issuer, const IssueRequest
   return add_alternative_names(certificate, request.names);
 }
 
+Result<> add_authority_extensions(X509* certificate, X509* issuer) {
+  // Identifiers in this order: of a root the authority's is read from the subject's.
+  return add_extensions(certificate, issuer,
+                        {{NID_basic_constraints, "critical,CA:TRUE"},
+                         {NID_key_usage, "critical,keyCertSign,cRLSign"},
+                         {NID_subject_key_identifier, "hash"},
+                         {NID_authority_key_identifier, "keyid:always"}});
+}
+
 }  // namespace
 
 Result<CertificateAuthority> CertificateAuthority::create(std::string_view name, seconds lifetime) {
@@ -168,13 +177,7 @@ Result<CertificateAuthority> CertificateAuthority::create(std::string_view name,
   if (X509_set_issuer_name(native, X509_get_subject_name(native)) != 1) {
     return openssl_failure(ErrorKind::permanent, "making the CA certificate");
   }
-  // Identifiers in this order: the authority's is read from the subject's.
-  auto added = add_extensions(native, native,
-                              {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
-                               {NID_key_usage, "critical,keyCertSign,cRLSign"},
-                               {NID_subject_key_identifier, "hash"},
-                               {NID_authority_key_identifier, "keyid:always"}});
-  if (!added) {
+  if (auto added = add_authority_extensions(native, native); !added) {
     return fail(added.error());
   }
   auto pem = sign(native, key->native());
@@ -208,6 +211,26 @@ Result<CertificateAuthority> CertificateAuthority::load(std::string_view certifi
     return fail(fingerprint.error());
   }
   return CertificateAuthority(std::string(certificate_pem), std::move(*key), *fingerprint);
+}
+
+Result<std::string> CertificateAuthority::issue_authority(std::string_view csr_pem, std::string_view name,
+                                                          seconds lifetime) const {
+  auto csr = parse_csr(csr_pem);
+  auto issuer = csr ? parse_certificate(certificate_pem_) : Result<CertificatePtr>(fail(csr.error()));
+  if (!issuer) {
+    return fail(issuer.error(), "issuing an authority's certificate");
+  }
+  auto certificate = blank_certificate(name, X509_REQ_get0_pubkey(csr->get()), kCaBackdate, lifetime);
+  if (!certificate) {
+    return fail(certificate.error(), "issuing an authority's certificate");
+  }
+  if (X509_set_issuer_name(certificate->get(), X509_get_subject_name(issuer->get())) != 1) {
+    return openssl_failure(ErrorKind::permanent, "issuing an authority's certificate");
+  }
+  if (auto added = add_authority_extensions(certificate->get(), issuer->get()); !added) {
+    return fail(added.error(), "issuing an authority's certificate");
+  }
+  return sign(certificate->get(), key_.native());
 }
 
 Result<std::string> CertificateAuthority::issue(std::string_view csr_pem, const IssueRequest& request) const {

@@ -42,7 +42,7 @@ Result<CertificatePtr> parse_certificate(std::string_view pem) {
     return fail(ErrorKind::corrupt, "a certificate in PEM is at most {} bytes, not {}", kMaxCertificatePem, pem.size());
   }
   const BioPtr reader = memory_reader(pem);
-  CertificatePtr certificate(reader ? PEM_read_bio_X509(reader.get(), nullptr, nullptr, nullptr) : nullptr);
+  CertificatePtr certificate(reader ? PEM_read_bio_X509_AUX(reader.get(), nullptr, nullptr, nullptr) : nullptr);
   if (!certificate) {
     return openssl_failure(ErrorKind::corrupt, "reading a certificate (PEM is expected)");
   }
@@ -88,6 +88,27 @@ Result<CertificateInfo> read_certificate(std::string_view pem) {
                          .fingerprint = *fingerprint,
                          .public_key_digest = std::move(*key_digest),
                          .is_ca = X509_check_ca(native) == 1};
+}
+
+Result<std::string> trust_anchor(std::string_view ca_pem) {
+  auto certificate = parse_certificate(ca_pem);
+  if (!certificate) {
+    return fail(certificate.error());
+  }
+  if (X509_check_ca(certificate->get()) != 1) {
+    return fail(ErrorKind::corrupt, "only the certificate of a CA can be trusted to sign others (not CA:TRUE)");
+  }
+  const BioPtr writer(BIO_new(BIO_s_mem()));
+  X509_trust_clear(certificate->get());
+  for (const int use : {NID_server_auth, NID_client_auth}) {
+    if (X509_add1_trust_object(certificate->get(), OBJ_nid2obj(use)) != 1) {
+      return openssl_failure(ErrorKind::resource, "marking a certificate as trusted");
+    }
+  }
+  if (!writer || PEM_write_bio_X509_AUX(writer.get(), certificate->get()) != 1) {
+    return openssl_failure(ErrorKind::resource, "writing a certificate");
+  }
+  return written_text(writer.get());
 }
 
 }  // namespace flops::crypto

@@ -1,10 +1,12 @@
 #include "tls.hpp"
 
 #include <ctime>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -21,7 +23,7 @@ namespace {
 namespace ssl = boost::asio::ssl;
 using boost::system::error_code;
 
-constexpr std::string_view kPemHeader = "-----BEGIN CERTIFICATE-----";
+constexpr std::string_view kPemHeader = "-----BEGIN ";  // of a certificate, perhaps one with marks of trust
 
 std::optional<std::int64_t> unix_seconds(const ASN1_TIME* time) {
   std::tm parts{};
@@ -75,6 +77,19 @@ Result<> check_root(std::string_view ca_pem) {
   return {};
 }
 
+// Asio's own way would not read the marks of trust (crypto::trust_anchor()).
+Result<> trust(SSL_CTX* context, std::string_view ca_pem) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> reader(
+      BIO_new_mem_buf(ca_pem.data(), static_cast<int>(ca_pem.size())), BIO_free);
+  const std::unique_ptr<X509, decltype(&X509_free)> root(
+      reader ? PEM_read_bio_X509_AUX(reader.get(), nullptr, nullptr, nullptr) : nullptr, X509_free);
+  if (!root || X509_STORE_add_cert(SSL_CTX_get_cert_store(context), root.get()) != 1) {
+    ERR_clear_error();
+    return fail(ErrorKind::permanent, "the CA to trust cannot be used");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::shared_ptr<ssl::context>> server_context(std::string_view certificate_pem, std::string_view key_pem) {
@@ -116,7 +131,9 @@ Result<std::shared_ptr<ssl::context>> client_context(std::string_view ca_pem, bo
     if (auto checked = check_root(ca_pem); !checked) {
       return fail(checked.error());
     }
-    (*context)->add_certificate_authority(boost::asio::buffer(ca_pem), error);
+    if (auto trusted = trust((*context)->native_handle(), ca_pem); !trusted) {
+      return fail(trusted.error());
+    }
   }
   if (error) {
     return fail(ErrorKind::permanent, "the CA to trust: {}", error.message());

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "best_round.hpp"
+
 namespace flops::coordinator {
 
 namespace json = boost::json;
@@ -87,6 +89,18 @@ json::object round_json(const registry::RoundRow& round) {
           {"model_digest", digest_or_null(round.model)}};
 }
 
+json::value best_json(const registry::RunRow& run, const std::vector<registry::RoundRow>& rounds) {
+  const std::string& metric = run.state.spec.best_by;
+  const registry::RoundRow* best = best_round(rounds, metric);
+  if (best == nullptr) {
+    return nullptr;
+  }
+  return json::object{{"metric", metric},
+                      {"value", value_of(*best, metric)},
+                      {"round", best->round},
+                      {"model_digest", best->model.hex()}};
+}
+
 json::object run_json(const registry::RunRow& run, const std::vector<registry::RoundRow>& rounds) {
   std::uint64_t up = 0;
   std::uint64_t down = 0;
@@ -122,6 +136,7 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
           {"accuracy", number_or_null(accuracy)},
           {"loss", number_or_null(loss)},
           {"model_digest", digest_or_null(state.model)},
+          {"best", best_json(run, rounds)},
           {"parameters", run.parameters},
           {"bytes_up", up},
           {"bytes_down", down}};

@@ -277,6 +277,7 @@ Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {
   fields.number("over_select", spec.over_select, 0, 10);
   fields.integer("deadline_seconds", spec.deadline_seconds, 10, 604'800);
   fields.boolean("evaluate", spec.evaluate);
+  fields.choice("best_by", spec.best_by, {"accuracy", "loss"});
   fields.choice("codec", spec.codec, {"lossless"});
   read_training(fields.find("training"), spec.training, from, problems);
   fields.integer("candidates", spec.candidates, 0, 100'000);
@@ -323,6 +324,9 @@ std::string to_json(const RunSpec& spec) {
   }
   if (spec.cycles != 1) {
     out["cycles"] = spec.cycles;
+  }
+  if (spec.best_by != RunSpec().best_by) {
+    out["best_by"] = spec.best_by;
   }
   if (spec.candidates != 0) {
     out["candidates"] = spec.candidates;

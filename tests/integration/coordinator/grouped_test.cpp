@@ -258,6 +258,9 @@ TEST_CASE("grouped: models of cycles and of clusters are measured apart, and eac
   CHECK(accuracy(run.at("rounds").at(0)) == doctest::Approx(0.625));
   CHECK(accuracy(run.at("rounds").at(1)) == doctest::Approx(0.75));
   CHECK(run.at("rounds").at(1).at("evaluated_samples").as_int64() == 40);
+  CHECK(run.at("best").at("round").as_int64() == 2);
+  CHECK(run.at("best").at("value").to_number<double>() == doctest::Approx(0.75));
+  CHECK(run.at("best").at("model_digest") == run.at("model_digest"));
   CHECK(accuracy(north.at("rounds").at(0)) == 0.25);  // of its own, while it did its second round
   CHECK(north.at("rounds").at(1).at("accuracy").is_null());
   CHECK(accuracy(north) == 0.5);

@@ -44,6 +44,21 @@ TEST_CASE("trust: a certificate for other names is refused") {
   }
 }
 
+TEST_CASE("trust: an authority under another one is trusted alone") {
+  const auto under = [](const std::string& name) {
+    const crypto::PrivateKey key = must(crypto::PrivateKey::generate());
+    const std::string csr = must(crypto::make_csr(key, name));
+    return must(crypto::CertificateAuthority::load(must(test_ca().issue_authority(csr, name)), must(key.to_pem())));
+  };
+  const auto site = under("site");
+  const auto other = under("other");
+  const ClientOptions trusting_site = {.ca_pem = must(crypto::trust_anchor(site.certificate_pem()))};
+  TestServer server({}, server_identity(site));
+  CHECK(must(request("GET", server.url("/echo"), "", trusting_site)).status == 200);
+  TestServer elsewhere({}, server_identity(other));
+  check_denied(request("GET", elsewhere.url("/echo"), "", trusting_site), "is not trusted");
+}
+
 TEST_CASE("trust: a device's certificate is not a server's") {
   const crypto::PrivateKey key = must(crypto::PrivateKey::generate());
   const std::string csr = must(crypto::make_csr(key, "d"));

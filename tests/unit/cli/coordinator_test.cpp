@@ -360,6 +360,24 @@ TEST_CASE("flopsctl: model get fetches by run, by digest and by the digest's fir
   }
 }
 
+TEST_CASE("flopsctl: model get --best fetches a run's best model") {
+  FakeCoordinator coordinator;
+  const Model last = write_model(coordinator.folder() / "last", 1);
+  const Model best = write_model(coordinator.folder() / "best", 2);
+  coordinator.answer(
+      "GET /v1/runs/run-1", 200,
+      R"({"model_digest": ")" + last.digest.hex() + R"(", "best": {"model_digest": ")" + best.digest.hex() + R"("}})");
+  coordinator.answer("GET /v1/runs/run-2", 200, R"({"model_digest": ")" + last.digest.hex() + R"(", "best": null})");
+  coordinator.answer_file("GET /v1/models/" + best.digest.hex(), best.file);
+  const std::string file = (coordinator.folder() / "model").string();
+  const Ended ended = coordinator.run({"model", "get", "run-1", "--best", "--output", file, "-o", "json"});
+  CHECK(ended.status == 0);
+  CHECK(json::parse(ended.out).at("digest").as_string() == best.digest.hex());
+  const Ended none_yet = coordinator.run({"model", "get", "run-2", "--best", "--output", file});
+  CHECK(none_yet.status == 3);
+  CHECK(has(none_yet.err, "has no measured model yet"));
+}
+
 TEST_CASE("flopsctl: a model that is not the one asked for is not written") {
   FakeCoordinator coordinator;
   const Model wanted = write_model(coordinator.folder() / "wanted", 1);

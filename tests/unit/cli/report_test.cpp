@@ -87,9 +87,11 @@ TEST_CASE("text: sizes and numbers") {
 TEST_CASE("views: a run with its rounds") {
   const json::value run = json::parse(R"({"id": "run-1", "state": "finished", "model_name": "cnn-small", "round": 2,
     "rounds_total": 2, "accuracy": 0.871234, "loss": 0.4, "bytes_up": 2048, "bytes_down": 0, "created_at": 1700000000000,
+    "best": {"metric": "accuracy", "value": 0.8, "round": 1, "model_digest": "abcd"},
     "rounds": [{"round": 1, "accuracy": 0.8, "loss": 0.5, "participants": 5, "late": 1, "dropped": 2, "bytes_up": 1024, "bytes_down": 10,
                 "seconds": 1.234}, {"round": 2, "accuracy": null, "loss": null}]})");
   const std::string text = run_details(run);
+  CHECK(has(text, "best model:  abcd, of round 1, by accuracy 0.8000\n"));
   CHECK(has(text, "round:       2/2\n"));
   CHECK(has(text, "accuracy:    0.8712\n"));
   CHECK(has(text, "2023-11-14T22:13:20Z"));
@@ -108,6 +110,7 @@ TEST_CASE("views: clusters, in a run and alone") {
   CHECK(has(table,
             "north    skipped      0       1             0    0.5000     -   1.0 KiB         0 B  1 of 2 devices\n"));
   const std::string run = run_details(json::parse(R"({"id": "run-1", "clusters": [)" + std::string(north) + "]}"));
+  CHECK(has(run, "best model:  -\n"));
   CHECK(has(run, "\n" + table));
   const std::string details = cluster_details(json::parse(north));
   CHECK(has(details, "accuracy of devices:  0.2500 to 0.7500\n"));

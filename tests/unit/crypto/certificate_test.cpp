@@ -194,3 +194,48 @@ TEST_CASE("certificate: of a chain the first one is read") {
   const std::string leaf = client_certificate(ca, "d");
   CHECK(must(read_certificate(leaf + ca.certificate_pem())).common_name == "d");
 }
+
+TEST_CASE("ca: an authority under another one is enough to verify what it has issued, and nothing else") {
+  const CertificateAuthority root = must(CertificateAuthority::create("root"));
+  const CertificateAuthority site = authority(root, "site");
+  const CertificateAuthority other = authority(root, "other");
+  const std::string anchor = must(trust_anchor(site.certificate_pem()));
+  CHECK(must(read_certificate(anchor)).fingerprint == site.fingerprint());
+  CHECK(must(read_certificate(anchor)).is_ca);
+  CHECK(verify(root.certificate_pem(), site.certificate_pem(), X509_PURPOSE_ANY) == X509_V_OK);
+  CHECK(verify(anchor, client_certificate(site, "d"), X509_PURPOSE_SSL_CLIENT) == X509_V_OK);
+  CHECK(verify(anchor, server_certificate(site, {"localhost"}), X509_PURPOSE_SSL_SERVER) == X509_V_OK);
+  CHECK(verify(anchor, client_certificate(root, "d"), X509_PURPOSE_SSL_CLIENT) != X509_V_OK);
+  CHECK(verify(anchor, client_certificate(other, "d"), X509_PURPOSE_SSL_CLIENT) != X509_V_OK);
+  // A device's certificate is not one to issue others with.
+  CHECK(verify(anchor, client_certificate(site, "d"), X509_PURPOSE_SSL_SERVER) != X509_V_OK);
+  // Without the marks a chain has to end at the root.
+  CHECK(verify(site.certificate_pem(), client_certificate(site, "d"), X509_PURPOSE_SSL_CLIENT) != X509_V_OK);
+}
+
+TEST_CASE("ca: authorities go as deep as there are levels") {
+  const CertificateAuthority root = must(CertificateAuthority::create("root"));
+  const CertificateAuthority country = authority(root, "country");
+  const CertificateAuthority site = authority(country, "site");
+  CHECK(verify(country.certificate_pem(), site.certificate_pem(), X509_PURPOSE_ANY) != X509_V_OK);  // not the root
+  const std::string anchor = must(trust_anchor(site.certificate_pem()));
+  CHECK(verify(anchor, client_certificate(site, "d"), X509_PURPOSE_SSL_CLIENT) == X509_V_OK);
+  CHECK(verify(anchor, client_certificate(country, "d"), X509_PURPOSE_SSL_CLIENT) != X509_V_OK);
+}
+
+TEST_CASE("ca: only the certificate of a CA becomes an anchor of trust, and marks are not doubled") {
+  const CertificateAuthority ca = must(CertificateAuthority::create("CA"));
+  const auto leaf = trust_anchor(client_certificate(ca, "d"));
+  REQUIRE(!leaf.has_value());
+  CHECK(leaf.error().kind == ErrorKind::corrupt);
+  CHECK(!trust_anchor("hello").has_value());
+  const std::string anchor = must(trust_anchor(ca.certificate_pem()));
+  CHECK(must(trust_anchor(anchor)) == anchor);
+  CHECK(verify(anchor, client_certificate(ca, "d"), X509_PURPOSE_SSL_CLIENT) == X509_V_OK);
+}
+
+TEST_CASE("ca: an authority's certificate is not issued for a request that is none") {
+  const CertificateAuthority root = must(CertificateAuthority::create("root"));
+  CHECK(!root.issue_authority("hello", "site").has_value());
+  CHECK(!root.issue_authority(must(make_csr(must(PrivateKey::generate()), "site")), "").has_value());
+}

@@ -52,7 +52,7 @@ inline std::string text_of(BIO* bio) {
 }
 
 inline Certificate certificate(std::string_view pem) {
-  Certificate result(PEM_read_bio_X509(reader(pem).get(), nullptr, nullptr, nullptr));
+  Certificate result(PEM_read_bio_X509_AUX(reader(pem).get(), nullptr, nullptr, nullptr));
   REQUIRE(result);
   return result;
 }
@@ -80,6 +80,13 @@ inline int verify(std::string_view ca, std::string_view leaf, int purpose, std::
   REQUIRE(X509_STORE_CTX_set_purpose(context.get(), purpose) == 1);
   X509_verify_cert(context.get());
   return X509_STORE_CTX_get_error(context.get());
+}
+
+// An authority under another one.
+inline CertificateAuthority authority(const CertificateAuthority& above, const std::string& name) {
+  const PrivateKey key = must(PrivateKey::generate());
+  const std::string certificate = must(above.issue_authority(must(make_csr(key, name)), name));
+  return must(CertificateAuthority::load(certificate, must(key.to_pem())));
 }
 
 inline std::string client_certificate(const CertificateAuthority& ca, const std::string& id) {

@@ -11,6 +11,7 @@ TEST_CASE("run spec: defaults, and what is written can be read") {
   CHECK(spec->min_fit == 2);
   CHECK(spec->min_available == 2);
   CHECK(spec->evaluate);
+  CHECK(spec->best_by == "accuracy");
   CHECK(spec->mode == Mode::sync);
   CHECK(spec->over_select == 0);
   CHECK(spec->max_staleness == 0);
@@ -24,6 +25,7 @@ TEST_CASE("run spec: defaults, and what is written can be read") {
   full.max_staleness = 3;
   full.deadline_seconds = 60;
   full.evaluate = false;
+  full.best_by = "loss";
   full.training.optimizer = "adam";
   full.training.learning_rate = 0.001;
   const auto again = parse_run_spec(to_json(full));
@@ -45,10 +47,10 @@ TEST_CASE("run spec: defaults, and what is written can be read") {
 
 TEST_CASE("run spec: everything that is wrong is said at once") {
   const auto spec = parse_run_spec(
-      R"({"model":"","rounds":0,"seed":-1,"fraction":2,"min_fit":5,"min_available":2,"evaluate":1,"codec":"zip",
+      R"({"model":"","rounds":0,"seed":-1,"fraction":2,"min_fit":5,"min_available":2,"evaluate":1,"codec":"zip","best_by":"speed",
           "training":{"epochs":1.5,"optimizer":"x","learning_rate":"fast","speed":1},"round":3})");
   REQUIRE_FALSE(spec.has_value());
-  for (const char* expected : {"model:", "data: is missing", "rounds:", "seed:", "fraction:", "evaluate:", "codec:",
+  for (const char* expected : {"model:", "data: is missing", "rounds:", "seed:", "fraction:", "evaluate:", "codec:", "best_by:",
                                "min_available: must not be smaller", "training.epochs:", "training.optimizer:",
                                "training.learning_rate:", "training.speed: unknown field", "round: unknown field"}) {
     CHECK_MESSAGE(spec.error().what.find(expected) != std::string::npos, expected << " in\n" << spec.error().what);

@@ -1,5 +1,5 @@
-// X.509 v3 certificates (RFC 5280) of the fleet: one CA, short-lived client certificates whose CN is the device id,
-// server certificates with subject alternative names.
+// X.509 v3 certificates (RFC 5280) of the fleet: a CA, authorities under it, short-lived client certificates whose CN
+// is the device id, server certificates with subject alternative names.
 #pragma once
 
 #include <chrono>
@@ -24,8 +24,15 @@ struct CertificateInfo {
   std::string public_key_digest;
   bool is_ca = false;
 };
-// Of the first certificate in `pem`. corrupt when there is none, or its subject has not exactly one CN.
+// Of the first certificate in `pem`, with or without marks of trust. corrupt when there is none, or its subject has not
+// exactly one CN.
 [[nodiscard]] Result<CertificateInfo> read_certificate(std::string_view pem);
+
+// A CA's certificate as a trust store needs it: marked as trusted itself for TLS clients and servers ("TRUSTED
+// CERTIFICATE", openssl-x509(1), -trustout), so that chains end with it. That of an authority under another one is then
+// enough to verify what it has issued, and nothing that others under the same root have issued is accepted with it.
+// corrupt: not the certificate of a CA.
+[[nodiscard]] Result<std::string> trust_anchor(std::string_view ca_pem);
 
 enum class Usage { client, server };
 
@@ -58,6 +65,10 @@ class CertificateAuthority {
   // Signs the public key of the request; the subject is request.common_name, whatever the CSR says.
   // permanent: what read_csr() refuses; a bad name; a validity that ends before it begins.
   [[nodiscard]] Result<std::string> issue(std::string_view csr_pem, const IssueRequest& request) const;
+  // An authority under this one, of the key in the request: CA:TRUE, keyCertSign + cRLSign. Errors as of issue().
+  [[nodiscard]] Result<std::string> issue_authority(std::string_view csr_pem, std::string_view name,
+                                                    std::chrono::seconds lifetime = std::chrono::hours(24 *
+                                                                                                       3650)) const;
   // PEM CRL valid for `lifetime`; an empty list is a valid CRL.
   [[nodiscard]] Result<std::string> revocation_list(const std::vector<RevokedCertificate>& revoked, std::int64_t number,
                                                     std::chrono::seconds lifetime = std::chrono::hours(24 *

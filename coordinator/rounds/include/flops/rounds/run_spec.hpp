@@ -48,6 +48,7 @@ struct RunSpec {
   std::int64_t max_staleness = 0;  // rounds after its own in which an update still counts
   std::int64_t deadline_seconds = 600;
   bool evaluate = true;
+  std::string best_by = "accuracy";  // the metric by which a run's best model is chosen: accuracy | loss
   std::string codec = "lossless";
   wire::TrainingSpec training;
   std::int64_t candidates = 0;  // of which those with the highest loss train (power-of-choice); 0: any
