@@ -11,6 +11,7 @@
 
 #include "flops/coordinator/coordinator.hpp"
 #include "flops/core/config.hpp"
+#include "flops/core/crash.hpp"
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 
@@ -42,6 +43,7 @@ int main(int argc, char** argv) {
   ::mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
   ::mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
   std::signal(SIGPIPE, SIG_IGN);
+  flops::report_crashes();
 
   CLI::App app(
       "The coordinator of a FLOps Edge fleet: runs the broker, enrols devices, trains models round by round.\n\n"

@@ -7,6 +7,7 @@
 
 #include "agent.hpp"
 #include "flops/core/clock.hpp"
+#include "flops/core/crash.hpp"
 #include "flops/core/file.hpp"
 #include "flops/core/log.hpp"
 #include "memory.hpp"
@@ -16,6 +17,7 @@ namespace flops::agent {
 
 void prepare_process() {
   limit_allocator();
+  report_crashes();
   // OpenSSL writes to sockets that the peer may have closed.
   (void)std::signal(SIGPIPE, SIG_IGN);
 }
