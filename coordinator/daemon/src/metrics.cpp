@@ -55,16 +55,18 @@ void RunController::record_metrics(const DeviceId& device, const Seat& seat, con
   if (measured.round < 1) {
     return;
   }
+  const ClusterId member =
+      active_->tree.of_sites() ? rounds::cluster_of(active_->spec().clusters, device, {}) : seat.node;
   record(fmt::format("metrics {} {} {} {}", active_->id(), measured.node, measured.round, device), "recording metrics",
-         [&registry = parts_.registry, run = active_->id(), measured, device, metrics, member = seat.node] {
+         [&registry = parts_.registry, run = active_->id(), measured, device, metrics, member] {
            return registry.save_metrics(run, measured.round, device, metrics, measured.node, member);
          });
   active_->nodes[seat.node].evaluated.insert(device);
   if (seat.participant->kind == TaskKind::train && all_have_measured(measured)) {
     record_round(measured.node, measured.round, "done");
     publish_status();
-    if (!seat.node.empty()) {
-      publish_cluster(seat.node);
+    if (!member.empty()) {
+      publish_cluster(member);
     }
   }
   changed_();

@@ -116,15 +116,18 @@ TEST_CASE("views: clusters, in a run and alone") {
 }
 
 TEST_CASE("views: devices, tokens and models") {
-  const std::string devices = devices_table(json::parse(R"({"devices": [{"id": "device-1", "state": "enrolled",
+  const std::string devices =
+      devices_table(json::parse(R"({"devices": [{"id": "device-1", "role": "cluster", "state": "enrolled",
     "online": true, "datasets": [{"tag": "a"}, {"tag": "b"}], "last_seen": "2023-11-14T22:13:20Z"}]})"));
-  CHECK(has(devices, "device-1  enrolled  online  -       -         a,b   -     -        2023-11-14T22:13:20Z\n"));
+  CHECK(has(devices,
+            "device-1  cluster  enrolled  online  -       -         a,b   -     -        2023-11-14T22:13:20Z\n"));
   CHECK(has(devices_table(json::parse(R"({"devices": [{"id": "device-2", "activity": "training", "paused": "why"}]})")),
             "  training (paused)  "));
   const std::string device = device_details(json::parse(R"({"id": "device-1", "online": false, "memory_bytes": 1024,
     "activity": "idle", "paused": "",
     "labels": {"site": "north"}, "datasets": [{"tag": "a", "train_samples": 10, "test_samples": 2}]})"));
   CHECK(has(device, "online:             offline\n"));
+  CHECK(has(device, "role:               -\n"));
   CHECK(has(device, "activity:           idle\n"));
   CHECK(has(device, "paused:             -\n"));
   CHECK(has(device_details(json::parse(R"({"paused": "temperature 81 C is above 80 C"})")),
