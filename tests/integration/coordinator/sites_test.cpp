@@ -355,7 +355,7 @@ TEST_CASE("sites: hostile sums are refused with the reason and leave no trace in
       {"too much weight for any sum", [](Offer& o) { o.result.weight = 1ULL << 31U; }, "weight 2147483648"},
       {"sums too large for the weight",
        [](Offer& o) {
-         std::string blob = o.blob;
+         std::string blob = sum_of({{'c', std::vector<float>(parameters, 15.5F)}}, std::vector<float>(parameters));
          blob[40] = 1;
          with_blob(o, std::move(blob));
          o.result.weight = 1;
@@ -423,7 +423,9 @@ TEST_CASE("sites: sites and devices are never asked for each other's work") {
     }
   }
   for (const std::string name : {north, south}) {
-    CHECK_FALSE(sites[name].has("task"));
+    while (sites[name].has("task")) {
+      CHECK(sites[name].await<wire::Task>("task").ref.run.str() == "run-1");  // one that was repeated
+    }
   }
 }
 

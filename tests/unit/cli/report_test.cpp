@@ -112,6 +112,11 @@ TEST_CASE("views: clusters, in a run and alone") {
   const std::string details = cluster_details(json::parse(north));
   CHECK(has(details, "accuracy of devices:  0.2500 to 0.7500\n"));
   CHECK(has(details, "device device-1:      online\n"));
+  CHECK_FALSE(has(details, "measured by"));
+  const std::string site = R"({"cluster": "s1", "state": "fitting", "online": true, "bytes_up": 10, "bytes_down": null,
+    "participants": null, "devices_online": null, "evaluated_devices": 4})";
+  CHECK(has(cluster_details(json::parse(site)), "measured by:          4 devices\n"));
+  CHECK(has(clusters_table(json::parse(R"({"clusters": [)" + site + "]}")), "s1       fitting"));
   CHECK(has(details, "    7         -"));
 }
 
