@@ -136,8 +136,8 @@ void add_level_options(CLI::App& start, RunOptions& run) {
   LevelOptions& global = run.global;
   start.add_option("--cycles", run.cycles, "Global aggregations, of --rounds rounds each (1)")
       ->check(CLI::Range(1, 100'000));
-  CLI::Option* clusters = start.add_option("--clusters", global.clusters,
-                                           "Group devices: label:NAME or hash:K; --min-fit and so on are of each");
+  CLI::Option* clusters = start.add_option(
+      "--clusters", global.clusters, "Group devices: label:NAME or hash:K, or sites; --min-fit and so on are of each");
   const auto of_clusters = [&](const char* option, auto& value, const char* text) {
     return start.add_option(option, value, text)->needs(clusters);
   };

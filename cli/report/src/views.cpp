@@ -145,11 +145,19 @@ std::string tokens_table(const json::value& answer) {
 }
 
 std::string devices_table(const json::value& answer) {
-  Table table(
-      {{"DEVICE"}, {"STATE"}, {"ONLINE"}, {"HEALTH"}, {"ACTIVITY"}, {"DATA"}, {"ARCH"}, {"VERSION"}, {"LAST SEEN"}});
+  Table table({{"DEVICE"},
+               {"ROLE"},
+               {"STATE"},
+               {"ONLINE"},
+               {"HEALTH"},
+               {"ACTIVITY"},
+               {"DATA"},
+               {"ARCH"},
+               {"VERSION"},
+               {"LAST SEEN"}});
   for (const json::value& device : array_field(answer, "devices")) {
-    table.add({text(device, "id"), text(device, "state"), online(device), health(device), activity(device),
-               data_tags(device), text(device, "architecture"), text(device, "agent_version"),
+    table.add({text(device, "id"), text(device, "role"), text(device, "state"), online(device), health(device),
+               activity(device), data_tags(device), text(device, "architecture"), text(device, "agent_version"),
                time(device, "last_seen")});
   }
   return table.text();
@@ -167,6 +175,7 @@ std::string status_details(const json::value& status) {
 
 std::string device_details(const json::value& device) {
   Lines lines{{"device", text(device, "id")},
+              {"role", text(device, "role")},
               {"state", text(device, "state")},
               {"online", online(device)},
               {"last seen", time(device, "last_seen")},
@@ -280,6 +289,9 @@ std::string cluster_details(const json::value& cluster) {
               {"bytes up", bytes(cluster, "bytes_up")},
               {"bytes down", bytes(cluster, "bytes_down")},
               {"digest", text(cluster, "model_digest")}};
+  if (integer_field(cluster, "evaluated_devices")) {
+    lines.emplace_back("measured by", integer(cluster, "evaluated_devices") + " devices");
+  }
   for (const json::value& device : array_field(cluster, "devices")) {
     lines.emplace_back("device " + printable(text(device, "id")), online(device));
   }

@@ -190,6 +190,18 @@ Result<> Accumulator::merge(const Accumulator& other) {
   return {};
 }
 
+Result<> Accumulator::multiply(std::uint64_t factor) {
+  if (factor == 0 || factor > max_total_weight || total_weight_ > max_total_weight / factor) {
+    return fail(ErrorKind::permanent, "a total weight of {} times {} is 0 or passes {}", total_weight_, factor,
+                max_total_weight);
+  }
+  if (factor > 1) {
+    multiply_limbs(high_.size(), static_cast<std::uint32_t>(factor), high_.data(), low_.data());
+  }
+  total_weight_ *= factor;
+  return {};
+}
+
 Result<> Accumulator::mean(const FloatSink& out) const {
   if (total_weight_ == 0 || total_weight_ > max_total_weight) {
     return fail(ErrorKind::bug, "a mean over a total weight of {}", total_weight_);

@@ -95,6 +95,14 @@ void add_limbs(std::size_t count, const std::int64_t* other_high, const std::uin
   }
 }
 
+void multiply_limbs(std::size_t count, std::uint32_t factor, std::int64_t* high, std::uint32_t* low) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint64_t t = std::uint64_t{low[i]} * factor;
+    low[i] = static_cast<std::uint32_t>(t);
+    high[i] = static_cast<std::int64_t>(static_cast<std::uint64_t>(high[i]) * factor + (t >> 32U));
+  }
+}
+
 Divisor::Divisor(std::uint32_t weight) : weight_(weight), shift_(static_cast<unsigned>(std::bit_width(weight)) - 1U) {
   __extension__ using Wide = unsigned __int128;
   reciprocal_ = static_cast<std::uint64_t>(((Wide{1} << (64U + shift_)) - 1) / weight);

@@ -28,6 +28,9 @@ void add_scaled_step(const Step& step, int scale, std::uint32_t weight, bool neg
 void add_limbs(std::size_t count, const std::int64_t* other_high, const std::uint32_t* other_low, std::int64_t* high,
                std::uint32_t* low);
 
+// high:low *= factor; nothing may overflow
+void multiply_limbs(std::size_t count, std::uint32_t factor, std::int64_t* high, std::uint32_t* low);
+
 // Divides many numbers by one: with a multiplication, which takes a fraction of the time of a division.
 class Divisor {
  public:

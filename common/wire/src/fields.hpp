@@ -3,7 +3,9 @@
 //   template <class Visitor> void fields(Visitor& v, Ack& m) { ... v.text("reason", m.reason, max_reason); }
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -57,6 +59,14 @@ class Writer {
   void choice(const char* name, Enum value, const std::vector<Enum>& /*all*/) {
     out_[name] = to_string(value);
   }
+  template <class Enum>
+  void optional_choice(const char* name, Enum value, const std::vector<Enum>& all) {
+    choice(name, value, all);
+  }
+  // Whether there is to be a group of fields.
+  [[nodiscard]] static bool says(std::initializer_list<const char*> /*names*/, bool there) { return there; }
+  // An object given as its text. Whoever fills the message has checked that it is one.
+  void json(const char* name, const std::string& text, std::size_t limit);
   void text_map(const char* name, const std::map<std::string, std::string>& value, std::size_t, std::size_t,
                 std::size_t) {
     boost::json::object object;
@@ -169,6 +179,17 @@ class Reader {
     }
     wrong(name, "no such choice");
   }
+  template <class Enum>
+  void optional_choice(const char* name, Enum& value, const std::vector<Enum>& all) {
+    if (find_optional(name) != nullptr) {
+      choice(name, value, all);
+    }
+  }
+  // Whether there is any of a group of fields.
+  [[nodiscard]] bool says(std::initializer_list<const char*> names, bool /*there*/) const {
+    return std::any_of(names.begin(), names.end(), [&](const char* name) { return find_optional(name) != nullptr; });
+  }
+  void json(const char* name, std::string& text, std::size_t limit);
   void text_map(const char* name, std::map<std::string, std::string>& value, std::size_t entries, std::size_t key_limit,
                 std::size_t text_limit);
   template <class Element, class Describe>

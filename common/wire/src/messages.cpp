@@ -35,6 +35,7 @@ void fields(V& v, Hello& m) {
   });
   v.digests("models", m.models, 16);
   v.task_ids("tasks", m.tasks, 64);
+  v.optional_choice("role", m.role, {Role::device, Role::cluster});
 }
 
 template <class V>
@@ -52,6 +53,19 @@ void fields(V& v, Progress& m) {
   v.integer("total", m.total, 0, any);
 }
 
+// All of it or nothing.
+template <class V>
+void fields(V& v, std::optional<Spread>& m) {
+  if (!v.says({"accuracy_min", "accuracy_max", "devices"}, m.has_value())) {
+    return;
+  }
+  Spread spread = m.value_or(Spread{});
+  v.number("accuracy_min", spread.accuracy_min, 0, 1);
+  v.number("accuracy_max", spread.accuracy_max, spread.accuracy_min, 1);
+  v.integer("devices", spread.devices, 1, any);
+  m = spread;
+}
+
 template <class V>
 void fields(V& v, Metrics& m) {
   reference(v, m.ref);
@@ -60,6 +74,7 @@ void fields(V& v, Metrics& m) {
   v.number("loss", m.loss, -huge, huge);
   v.number("accuracy", m.accuracy, 0, 1);
   v.number("seconds", m.seconds, 0, huge);
+  fields(v, m.spread);
 }
 
 template <class V>
@@ -108,6 +123,19 @@ void fields(V& v, TrainingSpec& m) {
 }
 
 template <class V>
+void fields(V& v, std::optional<Part>& m) {
+  if (!v.says({"part"}, m.has_value())) {
+    return;
+  }
+  Part part = m.value_or(Part{});
+  v.object("part", part, [](auto& inner, Part& described) {
+    inner.integer("first_round", described.first_round, 1, any);
+    inner.json("spec", described.spec, max_part_spec);
+  });
+  m = std::move(part);
+}
+
+template <class V>
 void fields(V& v, Task& m) {
   reference(v, m.ref);
   v.choice("kind", m.kind, {TaskKind::init, TaskKind::train, TaskKind::evaluate});
@@ -122,6 +150,7 @@ void fields(V& v, Task& m) {
   v.object("training", m.training, [](auto& inner, TrainingSpec& training) { fields(inner, training); });
   v.boolean("evaluate", m.evaluate);
   v.integer("deadline_seconds", m.deadline_seconds, 0, any);
+  fields(v, m.part);
 }
 
 template <class V>
@@ -293,6 +322,14 @@ FLOPS_WIRE_MESSAGE(CoordinatorStatus)
 FLOPS_WIRE_MESSAGE(RunStatus)
 FLOPS_WIRE_MESSAGE(ClusterStatus)
 #undef FLOPS_WIRE_MESSAGE
+
+std::string_view to_string(Role role) {
+  switch (role) {
+    case Role::device: return "device";
+    case Role::cluster: return "cluster";
+  }
+  return "";
+}
 
 std::string_view to_string(TaskKind kind) {
   switch (kind) {

@@ -4,6 +4,12 @@
 
 namespace flops::wire {
 
+void Writer::json(const char* name, const std::string& text, std::size_t /*limit*/) {
+  boost::system::error_code error;
+  boost::json::value value = boost::json::parse(text, error);
+  out_[name] = !error && value.is_object() ? std::move(value) : boost::json::value(boost::json::object());
+}
+
 void Reader::wrong(const char* name, std::string_view what) {
   if (!problem_) {
     problem_ = fmt::format("'{}': {}", name, what);
@@ -73,6 +79,19 @@ void Reader::text(const char* name, std::string& value, std::size_t limit) {
     return;
   }
   value.assign(string->data(), string->size());
+}
+
+void Reader::json(const char* name, std::string& text, std::size_t limit) {
+  const boost::json::object* found = read_object(name);
+  if (found == nullptr) {
+    return;
+  }
+  std::string serialized = boost::json::serialize(*found);
+  if (serialized.size() > limit) {
+    wrong(name, fmt::format("expected an object of at most {} bytes", limit));
+    return;
+  }
+  text = std::move(serialized);
 }
 
 void Reader::boolean(const char* name, bool& value) {

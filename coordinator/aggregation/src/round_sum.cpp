@@ -117,6 +117,9 @@ Result<std::unique_ptr<RoundSum>> RoundSum::open(const ModelFolder& models, cons
 }
 
 Result<> RoundSum::add(const StoredUpdate& update, const algorithms::Contribution& work, std::uint64_t weight) {
+  if (update.sum) {
+    return add_sum(update, work, weight);
+  }
   const std::uint64_t count = base_.layout.parameters();
   return add_counted([&](const tensor::FloatSource& from,
                          const tensor::FloatSink& sink) { return decode_update(update, count, from, sink); },
@@ -141,15 +144,63 @@ Result<> RoundSum::merge(const RoundSum& cluster) {
     return fail(ErrorKind::bug, "a cluster's sum is of the base {}, not {}", cluster.digest_.short_hex(),
                 digest_.short_hex());
   }
+  return merge_counted(cluster.sum_, cluster.totals_);
+}
+
+Result<> RoundSum::merge_counted(const tensor::Accumulator& other, const algorithms::Totals& work) {
   algorithms::Totals totals = totals_;
-  if (auto counted = totals.merge(cluster.totals_); !counted) {
+  if (auto counted = totals.merge(work); !counted) {
     return counted;
   }
-  auto merged = sum_.merge(cluster.sum_);
+  auto merged = sum_.merge(other);
   if (merged) {
     totals_ = totals;
   }
   return merged;
+}
+
+Result<> RoundSum::add_sum(const StoredUpdate& update, const algorithms::Contribution& work, std::uint64_t weight) {
+  if (auto checked = check_weight(weight); !checked) {
+    return checked;
+  }
+  auto sum = read_sum(update, work.samples);
+  if (!sum) {
+    return fail(sum.error());
+  }
+  if (!is_current(update.base) || weight % work.samples != 0) {
+    return add_counted([&sum](const tensor::FloatSource&, const tensor::FloatSink& sink) { return sum->mean(sink); },
+                       update.base, work, weight);
+  }
+  algorithms::Totals one;
+  if (auto counted = one.add(work); !counted) {
+    return counted;
+  }
+  auto weighed = sum->multiply(weight / work.samples);
+  return weighed ? merge_counted(*sum, one) : weighed;
+}
+
+// Its scales follow from the model that it was made from.
+Result<tensor::Accumulator> RoundSum::read_sum(const StoredUpdate& update, std::uint64_t samples) const {
+  tensor::Scales scales = sum_.scales();
+  if (!is_current(update.base)) {
+    auto older = open_older(update.base);
+    auto chosen = older ? tensor::choose_scales(older->layout, older->values()) : fail(older.error());
+    if (!chosen) {
+      return fail(ErrorKind::transient, "choosing the scales of a late sum: {}", chosen.error().what);
+    }
+    scales = *std::move(chosen);
+  }
+  auto fd = open_update(update);
+  if (!fd) {
+    return fail(fd.error());
+  }
+  auto sum =
+      tensor::Accumulator::read(base_.layout, scales, update.bytes, tensor::bytes_of_file(fd->get(), update.bytes));
+  if (sum && sum->total_weight() != samples) {
+    return fail(ErrorKind::permanent, "the partial sum has the total weight {}, its sender said {}",
+                sum->total_weight(), samples);
+  }
+  return sum;
 }
 
 Result<> RoundSum::add_counted(const Values& values, const Digest& base, const algorithms::Contribution& work,
@@ -166,13 +217,25 @@ Result<> RoundSum::add_counted(const Values& values, const Digest& base, const a
 }
 
 Result<> RoundSum::add_weighted(const Values& values, const Digest& base, std::uint64_t weight) {
+  if (auto checked = check_weight(weight); !checked) {
+    return checked;
+  }
+  if (is_current(base)) {
+    return add_from(nullptr, values, static_cast<std::uint32_t>(weight));
+  }
+  auto older = open_older(base);
+  return older ? add_from(&*older, values, static_cast<std::uint32_t>(weight)) : fail(older.error());
+}
+
+Result<> RoundSum::check_weight(std::uint64_t weight) const {
   if (weight > tensor::max_total_weight || !sum_.fits(static_cast<std::uint32_t>(weight))) {
     return fail(ErrorKind::permanent, "the weight {} is 0, or the round's total would pass {}", weight,
                 tensor::max_total_weight);
   }
-  if (base.empty() || base == digest_) {
-    return add_from(nullptr, values, static_cast<std::uint32_t>(weight));
-  }
+  return {};
+}
+
+Result<tensor::SafetensorsFile> RoundSum::open_older(const Digest& base) const {
   auto older = models_.open(base);
   if (!older) {
     // The update may well be good.
@@ -181,7 +244,7 @@ Result<> RoundSum::add_weighted(const Values& values, const Digest& base, std::u
   if (older->layout != base_.layout) {
     return fail(ErrorKind::bug, "a late update was made from a model of another layout");
   }
-  return add_from(&*older, values, static_cast<std::uint32_t>(weight));
+  return older;
 }
 
 Result<> RoundSum::add_from(const tensor::SafetensorsFile* older, const Values& values, std::uint32_t weight) {

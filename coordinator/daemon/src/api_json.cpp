@@ -62,6 +62,7 @@ json::object device_json(const Device& device) {
     out["architecture"] = hello->architecture;
     out["cores"] = hello->cores;
     out["memory_bytes"] = hello->memory_bytes;
+    out["role"] = wire::to_string(hello->role);
   }
   out["labels"] = std::move(labels);
   out["datasets"] = std::move(datasets);
@@ -159,7 +160,8 @@ json::object cluster_json(const rounds::ClusterId& cluster, const ClusterView& v
   }
   out["bytes_up"] = up;
   out["bytes_down"] = down;
-  for (const char* name : {"measured_cycle", "accuracy", "loss", "accuracy_min", "accuracy_max", "evaluated_samples"}) {
+  for (const char* name : {"measured_cycle", "accuracy", "loss", "accuracy_min", "accuracy_max", "evaluated_samples",
+                           "evaluated_devices"}) {
     out[name] = nullptr;
   }
   for (const registry::ClusterFigures& of : figures) {  // the newest ones stand
@@ -170,6 +172,7 @@ json::object cluster_json(const rounds::ClusterId& cluster, const ClusterView& v
       out["accuracy_min"] = of.accuracy_min;
       out["accuracy_max"] = of.accuracy_max;
       out["evaluated_samples"] = of.samples;
+      out["evaluated_devices"] = of.devices;
     }
   }
   return out;

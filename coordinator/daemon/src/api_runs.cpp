@@ -12,8 +12,8 @@ using rounds::ClusterId;
 
 namespace {
 
-bool has_clusters(const registry::RunRow& run) {
-  return run.state.spec.clusters.by != rounds::Grouping::By::nothing;
+bool has_clusters(const rounds::RunSpec& spec) {
+  return spec.clusters.by != rounds::Grouping::By::nothing;
 }
 
 // What the devices of all clusters did in each cycle, in the cycle's row.
@@ -49,19 +49,40 @@ json::array rounds_json(const std::vector<registry::RoundRow>& rounds, const Clu
   return out;
 }
 
-// Level 1: between devices and their coordinator. Level 2: between clusters and the top, which is one process here.
-json::array levels_json(const std::vector<registry::RoundRow>& rounds, bool clusters) {
+// Level 1: between devices and their coordinator. Level 2: between clusters and the top: one process here, or the
+// traffic with sites, which do not tell that of their devices.
+json::array levels_json(const std::vector<registry::RoundRow>& rounds, const rounds::Grouping& clusters) {
   std::uint64_t up = 0;
   std::uint64_t down = 0;
   for (const registry::RoundRow& round : rounds) {
     up += round.bytes_up;
     down += round.bytes_down;
   }
-  json::array levels{json::object{{"level", 1}, {"bytes_up", up}, {"bytes_down", down}}};
-  if (clusters) {
-    levels.emplace_back(json::object{{"level", 2}, {"bytes_up", 0}, {"bytes_down", 0}});
+  const json::object here{{"bytes_up", up}, {"bytes_down", down}};
+  const json::object none{{"bytes_up", 0}, {"bytes_down", 0}};
+  const bool sites = clusters.by == rounds::Grouping::By::sites;
+  json::array levels{sites ? none : here};
+  if (clusters.by != rounds::Grouping::By::nothing) {
+    levels.emplace_back(sites ? here : none);
+  }
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    levels[i].as_object()["level"] = i + 1;
   }
   return levels;
+}
+
+// Of a run of sites: what each has sent, and what this coordinator does not know of its devices.
+void add_sites(std::map<ClusterId, json::object>& sites, const std::map<DeviceId, std::uint64_t>& sent,
+               const rounds::Tree& tree) {
+  for (auto& [name, object] : sites) {
+    const DeviceId site = DeviceId::parse(name.str()).value_or(DeviceId());
+    const auto bytes = sent.find(site);
+    object["bytes_up"] = bytes == sent.end() ? 0 : bytes->second;
+    object["online"] = tree.top.available.contains(site);
+    for (const char* untold : {"bytes_down", "participants", "devices_online"}) {
+      object[untold] = nullptr;
+    }
+  }
 }
 
 }  // namespace
@@ -96,8 +117,9 @@ http::Response Api::show_run(const RunId& id) {
   }
   json::object out = run_json(**run, *rounds);
   out["rounds"] = rounds_json(*rounds, {});
-  out["levels"] = levels_json(*rounds, has_clusters(**run));
-  if (has_clusters(**run)) {
+  const rounds::RunSpec& spec = (*run)->state.spec;
+  out["levels"] = levels_json(*rounds, spec.clusters);
+  if (has_clusters(spec)) {
     auto clusters = clusters_of(**run, *rounds);
     if (!clusters) {
       return error_response(clusters.error());
@@ -108,10 +130,10 @@ http::Response Api::show_run(const RunId& id) {
       list.emplace_back(std::move(object));
     }
     out["clusters"] = std::move(list);
-    add_to_cycles(*rounds, (*run)->state.spec);
+    add_to_cycles(*rounds, spec);
     out["rounds"] = rounds_json(*rounds, {});
   }
-  out["spec"] = json::parse(rounds::to_json((*run)->state.spec));
+  out["spec"] = json::parse(rounds::to_json(spec));
   return json_response(200, out);
 }
 
@@ -124,16 +146,19 @@ rounds::Tree Api::tree_of(const registry::RunRow& run) const {
 Result<std::map<ClusterId, json::object>> Api::clusters_of(const registry::RunRow& run,
                                                            const std::vector<registry::RoundRow>& rounds) const {
   auto figures = parts_.registry.cluster_figures(run.state.id);
-  if (!figures) {
-    return fail(figures.error());
+  auto sent = parts_.registry.bytes_up(run.state.id);
+  if (!figures || !sent) {
+    return fail(figures ? sent.error() : figures.error());
   }
   const rounds::Tree tree = tree_of(run);
-  std::set<ClusterId> names;
+  std::set<ClusterId> names = clusters_in(tree);
   std::ranges::transform(rounds, std::inserter(names, names.end()), &registry::RoundRow::cluster);
   std::ranges::transform(*figures, std::inserter(names, names.end()), &registry::ClusterFigures::cluster);
-  std::ranges::transform(tree.available, std::inserter(names, names.end()),
-                         [](const auto& entry) { return entry.first; });
-  std::ranges::transform(tree.parts, std::inserter(names, names.end()), [](const auto& entry) { return entry.first; });
+  for (const auto& [device, bytes] : *sent) {
+    if (tree.of_sites()) {
+      names.insert(rounds::cluster_of(tree.spec.clusters, device, {}));
+    }
+  }
   names.erase(ClusterId());
   std::map<ClusterId, json::object> clusters;
   for (const ClusterId& name : names) {
@@ -142,19 +167,23 @@ Result<std::map<ClusterId, json::object>> Api::clusters_of(const registry::RunRo
     object["devices_online"] = members == tree.available.end() ? 0 : members->second.size();
     clusters.emplace(name, std::move(object));
   }
+  if (tree.of_sites()) {
+    add_sites(clusters, *sent, tree);
+  }
   return clusters;
 }
 
 // The active one, else the newest that has clusters.
 Result<std::optional<registry::RunRow>> Api::run_with_clusters() {
-  if (const rounds::Tree* active = parts_.runs.tree(); active != nullptr && !active->flat()) {
+  if (const rounds::Tree* active = parts_.runs.tree(); active != nullptr && has_clusters(active->spec)) {
     return parts_.registry.run(active->top.id);
   }
   auto runs = parts_.registry.runs();
   if (!runs) {
     return fail(runs.error());
   }
-  const auto newest = std::ranges::find_if(*runs, has_clusters);
+  const auto newest =
+      std::ranges::find_if(*runs, [](const registry::RunRow& run) { return has_clusters(run.state.spec); });
   return newest == runs->end() ? Result<std::optional<registry::RunRow>>(std::nullopt)
                                : parts_.registry.run(newest->state.id);
 }

@@ -11,8 +11,9 @@ namespace {
 constexpr auto hello_follows_within = std::chrono::seconds(1);
 constexpr auto ask_again_after = std::chrono::seconds(10);
 
-bool has_data(const Device& device, const std::string& data) {
-  return device.row.hello && std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
+bool has_data(const Device& device, const std::string& data, wire::Role role) {
+  return device.row.hello && device.row.hello->role == role &&
+         std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
            return dataset.tag == data && dataset.train_samples > 0;
          });
 }
@@ -43,20 +44,20 @@ std::int64_t Fleet::online() const {
   return std::ranges::count_if(devices_, [](const auto& entry) { return entry.second.state.online; });
 }
 
-std::set<DeviceId> Fleet::available(const std::string& data) const {
+std::set<DeviceId> Fleet::available(const std::string& data, wire::Role role) const {
   std::set<DeviceId> found;
   for (const auto& [id, device] : devices_) {
-    if (device.state.online && has_data(device, data)) {
+    if (device.state.online && has_data(device, data, role)) {
       found.insert(id);
     }
   }
   return found;
 }
 
-std::set<DeviceId> Fleet::with_data(const std::string& data) const {
+std::set<DeviceId> Fleet::with_data(const std::string& data, wire::Role role) const {
   std::set<DeviceId> found;
   for (const auto& [id, device] : devices_) {
-    if (has_data(device, data)) {
+    if (has_data(device, data, role)) {
       found.insert(id);
     }
   }

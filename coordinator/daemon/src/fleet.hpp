@@ -26,12 +26,12 @@ class Fleet {
 
   [[nodiscard]] Result<> load();
   [[nodiscard]] Device* find(const DeviceId& device);
-  // Those that have the data, online or not.
-  [[nodiscard]] std::set<DeviceId> with_data(const std::string& data) const;
+  // Devices, or sites, that have the data, online or not.
+  [[nodiscard]] std::set<DeviceId> with_data(const std::string& data, wire::Role role) const;
   [[nodiscard]] const std::map<DeviceId, Device>& devices() const { return devices_; }
   [[nodiscard]] std::int64_t online() const;
-  // Online devices that announced training samples for the tag.
-  [[nodiscard]] std::set<DeviceId> available(const std::string& data) const;
+  // Those that are online.
+  [[nodiscard]] std::set<DeviceId> available(const std::string& data, wire::Role role) const;
 
   // After enrolment.
   void added(const DeviceId& device);

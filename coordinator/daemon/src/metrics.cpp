@@ -55,16 +55,22 @@ void RunController::record_metrics(const DeviceId& device, const Seat& seat, con
   if (measured.round < 1) {
     return;
   }
+  wire::Metrics said = metrics;
+  if (!active_->tree.of_sites()) {
+    said.spread.reset();  // a device is one device
+  }
+  const ClusterId member =
+      active_->tree.of_sites() ? rounds::cluster_of(active_->spec().clusters, device, {}) : seat.node;
   record(fmt::format("metrics {} {} {} {}", active_->id(), measured.node, measured.round, device), "recording metrics",
-         [&registry = parts_.registry, run = active_->id(), measured, device, metrics, member = seat.node] {
-           return registry.save_metrics(run, measured.round, device, metrics, measured.node, member);
+         [&registry = parts_.registry, run = active_->id(), measured, device, said, member] {
+           return registry.save_metrics(run, measured.round, device, said, measured.node, member);
          });
   active_->nodes[seat.node].evaluated.insert(device);
   if (seat.participant->kind == TaskKind::train && all_have_measured(measured)) {
     record_round(measured.node, measured.round, "done");
     publish_status();
-    if (!seat.node.empty()) {
-      publish_cluster(seat.node);
+    if (!member.empty()) {
+      publish_cluster(member);
     }
   }
   changed_();

@@ -44,7 +44,7 @@ Result<std::vector<RunController::Summand>> RunController::summands(std::int64_t
   std::vector<Summand> summands;
   for (const registry::ContributionRow& row : *stored) {
     const algorithms::Contribution work{row.weight, row.steps};
-    summands.push_back({{parts_.updates.path_of(row.blob), row.bytes, row.base},
+    summands.push_back({{parts_.updates.path_of(row.blob), row.bytes, row.base, row.codec == wire::sum_codec},
                         work,
                         weight_of(work, round - row.base_round),
                         row.device,
@@ -122,7 +122,8 @@ void RunController::perform(const ClusterId& node, const rounds::CloseRound& act
     record_round(node, action.round - 1, "done");
   }
   const Node& open = active_->nodes[node];
-  const std::uint64_t population = active_->tree.flat() ? parts_.fleet.with_data(active_->spec().data).size() : 0;
+  const std::uint64_t population =
+      active_->tree.flat() ? parts_.fleet.with_data(active_->spec().data, active_->role()).size() : 0;
   ++closing_;
   parts_.worker.submit(
       [models = parts_.models, sum = open.sum, base = state->model, &downloads = parts_.downloads,

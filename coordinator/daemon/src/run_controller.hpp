@@ -125,8 +125,10 @@ class RunController {
     [[nodiscard]] const rounds::RunSpec& spec() const { return tree.spec; }
     // Of the step that a node takes.
     [[nodiscard]] const std::shared_ptr<const algorithms::Algorithm>& step_of(const ClusterId& node) const {
-      return node.empty() && !tree.flat() ? global : algorithm;
+      return node.empty() && (!tree.flat() || tree.of_sites()) ? global : algorithm;
     }
+    // Of its participants, when it is flat; of the devices in its clusters otherwise.
+    [[nodiscard]] wire::Role role() const { return tree.of_sites() ? wire::Role::cluster : wire::Role::device; }
   };
   // A device's place in the tree.
   struct Seat {

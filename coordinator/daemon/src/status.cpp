@@ -43,10 +43,8 @@ void RunController::publish_status() {
 }
 
 void RunController::publish_clusters() {
-  for (const auto& [cluster, members] : active_->tree.available) {
-    if (!cluster.empty()) {
-      publish_cluster(cluster);
-    }
+  for (const ClusterId& cluster : clusters_in(active_->tree)) {
+    publish_cluster(cluster);
   }
 }
 
@@ -71,6 +69,10 @@ void RunController::publish_cluster(const ClusterId& cluster) {
       status.loss = of.loss;
     }
   }
+  if (tree.of_sites()) {  // whose own rounds are not recorded here
+    auto sent = parts_.registry.bytes_up(active_->id());
+    status.bytes_up = sent ? (*sent)[DeviceId::parse(status.cluster).value_or(DeviceId())] : 0;
+  }
   parts_.link.publish(parts_.link.topics().cluster_status(status.cluster), wire::encode(status),
                       {.qos = 1, .retain = true});
 }
@@ -80,8 +82,8 @@ void RunController::publish_changes(const rounds::Tree& before) {
   if (before.top.phase != now.top.phase || before.top.round != now.top.round) {
     publish_status();
   }
-  for (const auto& [cluster, members] : now.available) {
-    if (!cluster.empty() && cluster_view(before, cluster) != cluster_view(now, cluster)) {
+  for (const ClusterId& cluster : clusters_in(now)) {
+    if (cluster_view(before, cluster) != cluster_view(now, cluster)) {
       publish_cluster(cluster);
     }
   }

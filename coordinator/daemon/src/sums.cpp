@@ -41,8 +41,8 @@ void RunController::ingest(const TaskId& task) {
   const Node& open = active_->nodes[upload.node];
   parts_.worker.submit(
       [sum = open.sum, work, weight = weight_of(work, state->round - result.ref.round),
-       update = aggregation::StoredUpdate{parts_.updates.path_of(result.update.sha256), result.update.size,
-                                          result.base}]() -> Result<> {
+       update = aggregation::StoredUpdate{parts_.updates.path_of(result.update.sha256), result.update.size, result.base,
+                                          result.codec == wire::sum_codec}]() -> Result<> {
         if (!*sum) {
           return fail(ErrorKind::cancelled, "the round has no sum");
         }
@@ -90,7 +90,8 @@ void RunController::ingested(const TaskId& task, Result<> outcome) {
                                       result.ref.round,
                                       result.base,
                                       result.local_rounds,
-                                      work_of(result).steps};
+                                      work_of(result).steps,
+                                      result.codec};
   const rounds::RunState* state = active_->tree.node(upload.node);
   if (state == nullptr) {
     return;  // its cluster is not at work any more

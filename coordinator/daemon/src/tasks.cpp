@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "flops/core/log.hpp"
+#include "flops/rounds/site.hpp"
 #include "run_controller.hpp"
 
 namespace flops::coordinator {
@@ -53,15 +54,18 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
   task.ref = reference(participant.task, participant.round);
   task.kind = participant.kind;
   task.model = spec.model;
-  task.codec = spec.codec;
+  task.codec = rounds::offers_sum(spec, participant.kind) ? wire::sum_codec : spec.codec;
   task.training = spec.training;
   task.training.proximal = run.algorithm->client().proximal;
   task.training.control_variates = run.algorithm->client().control_variates;
-  task.deadline_seconds = spec.deadline_seconds;
+  task.deadline_seconds = seat.state->spec.deadline_seconds;
+  if (run.tree.of_sites()) {
+    task.part = rounds::site_part(spec, participant.round);
+  }
   if (participant.kind == TaskKind::init) {
     task.seed = spec.seed;
   } else {
-    task.seed = rounds::task_seed(spec.seed, participant.round, device);
+    task.seed = task.part ? spec.seed : rounds::task_seed(spec.seed, participant.round, device);
     task.data = spec.data;
     task.layout_text = run.layout->canonical();
     task.base = participant.base;
@@ -209,12 +213,18 @@ void RunController::on_ack(const DeviceId& device, const wire::Ack& ack) {
 }
 
 void RunController::device_said_hello(const DeviceId& device) {
-  if (active_) {
-    if (const Seat seat = seat_of(device); seat.participant != nullptr) {
-      active_->acknowledged.erase(seat.participant->task);
-    }
-    send_task(device, false);  // again, if it has one; repeating is harmless
+  if (!active_) {
+    return;
   }
+  if (const Seat seat = seat_of(device); seat.participant != nullptr) {
+    const TaskId task = seat.participant->task;
+    active_->acknowledged.erase(task);
+    if (const Device* known = parts_.fleet.find(device); known->row.hello->role != active_->role()) {
+      feed(seat.node, rounds::TaskFailed{device, task, "it was a site and is none any more, or the other way round"});
+      return;
+    }
+  }
+  send_task(device, false);  // again, if it has one; repeating is harmless
 }
 
 void RunController::device_lost(const DeviceId& device) {

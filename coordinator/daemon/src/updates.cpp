@@ -4,6 +4,8 @@
 #include <memory>
 
 #include "flops/core/log.hpp"
+#include "flops/rounds/site.hpp"
+#include "flops/tensor/accumulator.hpp"
 #include "flops/tensor/codec.hpp"
 #include "flops/tensor/control_variates.hpp"
 #include "run_controller.hpp"
@@ -121,7 +123,7 @@ bool RunController::may_be_asked_again(const registry::RunRow& run, const Device
   if (rounds::is_over(run.state.phase)) {
     return false;
   }
-  if (run.state.spec.clusters.by == rounds::Grouping::By::nothing) {
+  if (!run.state.spec.clusters.inside()) {
     return open_in(run.state);
   }
   const Device* known = parts_.fleet.find(device);
@@ -144,8 +146,9 @@ std::string RunController::problem_of(const wire::ResultMessage& result, const r
   if (result.update.size == 0) {
     return "there is no update";
   }
-  if (result.codec != run.spec().codec) {
-    return fmt::format("codec '{}'; the run uses '{}'", result.codec, run.spec().codec);
+  const bool sum = result.codec == wire::sum_codec && rounds::offers_sum(run.spec(), participant.kind);
+  if (result.codec != run.spec().codec && !sum) {
+    return fmt::format("codec '{}'; the task's is '{}'", result.codec, run.spec().codec);
   }
   if (participant.kind == TaskKind::init) {
     auto parsed = tensor::Layout::parse(result.layout_text);
@@ -166,14 +169,17 @@ std::string RunController::problem_of(const wire::ResultMessage& result, const r
     if (result.base != participant.base) {
       return fmt::format("base {}; the task's is {}", result.base.short_hex(), participant.base.short_hex());
     }
-    if (result.weight == 0 || result.weight > static_cast<std::uint64_t>(parts_.config.limits.max_weight)) {
-      return fmt::format("weight {}; 1 to {} samples are believable", result.weight, parts_.config.limits.max_weight);
+    const std::uint64_t most =
+        run.tree.of_sites() ? tensor::max_total_weight : static_cast<std::uint64_t>(parts_.config.limits.max_weight);
+    if (result.weight == 0 || result.weight > most) {
+      return fmt::format("weight {}; 1 to {} samples are believable", result.weight, most);
     }
   }
   if (result.layout != layout.id()) {
     return fmt::format("layout {}; the run's is {}", result.layout.short_hex(), layout.id().short_hex());
   }
-  const std::uint64_t limit = tensor::max_encoded_bytes(tensor::Codec::lossless, layout.parameters());
+  const std::uint64_t limit = sum ? tensor::max_partial_sum_bytes(layout)
+                                  : tensor::max_encoded_bytes(tensor::Codec::lossless, layout.parameters());
   if (result.update.size > limit) {
     return fmt::format("{} bytes; the codec never produces more than {}", result.update.size, limit);
   }

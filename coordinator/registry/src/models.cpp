@@ -9,13 +9,15 @@ using store::Row;
 Result<> Registry::save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
                                 const wire::Metrics& metrics, const rounds::ClusterId& cluster,
                                 const rounds::ClusterId& member) {
+  const wire::Spread spread = metrics.spread.value_or(wire::Spread{metrics.accuracy, metrics.accuracy, 1});
   return step([&]() -> Result<> {
     auto saved = database_.run(
-        "INSERT INTO metrics(run, round, device, samples, loss, accuracy, seconds, at, cluster, member) "
-        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT(run, cluster, round, device) DO UPDATE SET "
-        "samples = ?4, loss = ?5, accuracy = ?6, seconds = ?7, at = ?8, member = ?10",
+        "INSERT INTO metrics(run, round, device, samples, loss, accuracy, seconds, at, cluster, member, accuracy_min, "
+        "accuracy_max, devices) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) "
+        "ON CONFLICT(run, cluster, round, device) DO UPDATE SET samples = ?4, loss = ?5, accuracy = ?6, seconds = ?7, "
+        "at = ?8, member = ?10, accuracy_min = ?11, accuracy_max = ?12, devices = ?13",
         {run.str(), round, device.str(), metrics.samples, metrics.loss, metrics.accuracy, metrics.seconds, now(),
-         cluster.str(), member.str()});
+         cluster.str(), member.str(), spread.accuracy_min, spread.accuracy_max, spread.devices});
     return saved ? bump(run) : saved;
   });
 }
@@ -24,16 +26,15 @@ Result<std::vector<ClusterFigures>> Registry::cluster_figures(const RunId& run, 
   std::vector<ClusterFigures> rows;
   auto read = database_.each(
       "SELECT round, member, SUM(samples), SUM(accuracy * samples) / SUM(samples), SUM(loss * samples) / SUM(samples), "
-      "MIN(accuracy), MAX(accuracy) FROM metrics WHERE run = ?1 AND cluster = '' AND member != '' AND (?2 = '' OR "
-      "member = ?2) "
-      "GROUP BY round, member ORDER BY round, member",
+      "MIN(accuracy_min), MAX(accuracy_max), SUM(devices) FROM metrics WHERE run = ?1 AND cluster = '' AND "
+      "member != '' AND (?2 = '' OR member = ?2) GROUP BY round, member ORDER BY round, member",
       {run.str(), only.str()}, [&](const Row& row) -> Result<> {
         auto cluster = cluster_or_none(row.text(1));
         if (!cluster) {
           return fail(ErrorKind::corrupt, "metrics of run {} are not readable", run);
         }
         rows.push_back({row.integer(0), *cluster, static_cast<std::uint64_t>(row.integer(2)), row.number(3),
-                        row.number(4), row.number(5), row.number(6)});
+                        row.number(4), row.number(5), row.number(6), row.integer(7)});
         return {};
       });
   if (!read) {

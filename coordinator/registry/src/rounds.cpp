@@ -24,7 +24,7 @@ std::string rounds_statement(std::string_view of) {
       "LEFT JOIN (SELECT cycle, COUNT(*) n, SUM(base_cycle < cycle) late FROM handed_up WHERE run = ?1 GROUP BY cycle) "
       "  h ON r.cluster = '' AND h.cycle = r.round "
       "LEFT JOIN (SELECT cluster, round, SUM(samples) samples, SUM(accuracy * samples) / SUM(samples) accuracy, "
-      "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy) low, MAX(accuracy) high FROM metrics WHERE {0} "
+      "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy_min) low, MAX(accuracy_max) high FROM metrics WHERE {0} "
       "  GROUP BY cluster, round) m ON m.cluster = r.cluster AND m.round = r.round "
       "ORDER BY r.cluster, r.round",
       of);
@@ -157,11 +157,10 @@ Result<bool> Registry::add_contribution(const RunId& run, std::int64_t round, co
   auto done = step([&]() -> Result<> {
     auto inserted = database_.run(
         "INSERT INTO contributions(run, round, device, task, blob, bytes, weight, train_loss, train_seconds, at, "
-        "base_round, base, local_rounds, steps, cluster) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON "
-        "CONFLICT DO "
-        "NOTHING",
+        "base_round, base, local_rounds, steps, cluster, codec) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO NOTHING",
         {run.str(), round, row.device.str(), row.task.str(), blob, row.bytes, row.weight, row.train_loss,
-         row.train_seconds, now(), row.base_round, base, row.local_rounds, row.steps, cluster.str()});
+         row.train_seconds, now(), row.base_round, base, row.local_rounds, row.steps, cluster.str(), row.codec});
     if (!inserted) {
       return inserted;
     }
@@ -183,7 +182,7 @@ Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, s
   std::vector<ContributionRow> rows;
   auto read = database_.each(
       "SELECT device, task, blob, bytes, weight, train_loss, train_seconds, base_round, base, "
-      "local_rounds, steps FROM contributions WHERE run = ? AND cluster = ? AND round = ? ORDER BY device",
+      "local_rounds, steps, codec FROM contributions WHERE run = ? AND cluster = ? AND round = ? ORDER BY device",
       {run.str(), cluster.str(), round}, [&](const Row& row) -> Result<> {
         auto device = DeviceId::parse(row.text(0));
         auto task = TaskId::parse(row.text(1));
@@ -194,13 +193,30 @@ Result<std::vector<ContributionRow>> Registry::contributions(const RunId& run, s
         }
         rows.push_back({*device, *task, *blob, static_cast<std::uint64_t>(row.integer(3)),
                         static_cast<std::uint32_t>(row.integer(4)), row.number(5), row.number(6), row.integer(7), *base,
-                        row.integer(9), static_cast<std::uint64_t>(row.integer(10))});
+                        row.integer(9), static_cast<std::uint64_t>(row.integer(10)), std::string(row.text(11))});
         return {};
       });
   if (!read) {
     return fail(read.error());
   }
   return rows;
+}
+
+Result<std::map<DeviceId, std::uint64_t>> Registry::bytes_up(const RunId& run) {
+  std::map<DeviceId, std::uint64_t> bytes;
+  auto read = database_.each("SELECT device, SUM(bytes) FROM contributions WHERE run = ? GROUP BY device", {run.str()},
+                             [&](const Row& row) -> Result<> {
+                               auto device = DeviceId::parse(row.text(0));
+                               if (!device) {
+                                 return fail(ErrorKind::corrupt, "contributions of run {} are not readable", run);
+                               }
+                               bytes[*device] = static_cast<std::uint64_t>(row.integer(1));
+                               return {};
+                             });
+  if (!read) {
+    return fail(read.error());
+  }
+  return bytes;
 }
 
 Result<std::map<DeviceId, double>> Registry::last_losses(const RunId& run) {

@@ -6,7 +6,7 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 5> migrations = {
+inline constexpr std::array<std::string_view, 6> migrations = {
     R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
@@ -118,6 +118,14 @@ ALTER TABLE new_rounds RENAME TO rounds;
 ALTER TABLE new_contributions RENAME TO contributions;
 ALTER TABLE new_metrics RENAME TO metrics;
 CREATE UNIQUE INDEX contributions_task ON contributions(run, task, device);
+)sql",
+    // Sites: what an update is encoded with, and how far apart the devices of one that measured a model are.
+    R"sql(
+ALTER TABLE contributions ADD COLUMN codec TEXT NOT NULL DEFAULT 'lossless';
+ALTER TABLE metrics ADD COLUMN accuracy_min REAL NOT NULL DEFAULT 0;
+ALTER TABLE metrics ADD COLUMN accuracy_max REAL NOT NULL DEFAULT 0;
+ALTER TABLE metrics ADD COLUMN devices INTEGER NOT NULL DEFAULT 1;
+UPDATE metrics SET accuracy_min = accuracy, accuracy_max = accuracy;
 )sql"};
 
 }  // namespace flops::registry

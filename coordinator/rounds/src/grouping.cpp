@@ -9,6 +9,7 @@ namespace flops::rounds {
 namespace {
 
 constexpr std::size_t max_label = 64;
+constexpr std::string_view sites = "sites";
 
 std::int64_t bucket(const DeviceId& device, std::int64_t count) {
   const Digest digest = crypto::sha256(fmt::format("cluster/{}", device));
@@ -25,6 +26,10 @@ Result<Grouping> Grouping::parse(std::string_view text) {
   const std::size_t colon = text.find(':');
   const std::string_view value = colon == std::string_view::npos ? "" : text.substr(colon + 1);
   Grouping grouping;
+  if (text == sites) {
+    grouping.by = By::sites;
+    return grouping;
+  }
   if (text.starts_with("label:") && !value.empty() && value.size() <= max_label) {
     grouping.by = By::label;
     grouping.label = value;
@@ -36,7 +41,7 @@ Result<Grouping> Grouping::parse(std::string_view text) {
     grouping.by = By::hash;
     return grouping;
   }
-  return fail(ErrorKind::permanent, "'{}' groups no devices: use label:NAME or hash:K (K from 1 to {})",
+  return fail(ErrorKind::permanent, "'{}' groups no devices: use label:NAME, hash:K (K from 1 to {}) or sites",
               text.substr(0, max_label), max_clusters);
 }
 
@@ -44,6 +49,7 @@ std::string Grouping::text() const {
   switch (by) {
     case By::label: return "label:" + label;
     case By::hash: return fmt::format("hash:{}", count);
+    case By::sites: return std::string(sites);
     default: return "";
   }
 }
@@ -62,6 +68,7 @@ ClusterId cluster_of(const Grouping& grouping, const DeviceId& device, const Lab
           std::ranges::find_if(grouping.members, [&](const auto& entry) { return entry.second.contains(device); });
       return found == grouping.members.end() ? ClusterId() : found->first;
     }
+    case Grouping::By::sites: return ClusterId::parse(device.str()).value_or(ClusterId());
   }
   return {};
 }

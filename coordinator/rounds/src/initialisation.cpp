@@ -15,11 +15,12 @@ constexpr std::int64_t max_failed_initialisations = 3;
 void Transition::start_when_possible() {
   const auto wanted = static_cast<std::size_t>(state_.spec.min_available);
   if (state_.available.size() < wanted) {
-    const bool of_clusters = state_.spec.clusters.by != Grouping::By::nothing;
-    state_.reason = of_clusters ? fmt::format("{} of {} clusters have enough devices with the data '{}' online",
-                                              state_.available.size(), wanted, state_.spec.data)
-                                : fmt::format("{} of {} devices with the data '{}' are online", state_.available.size(),
-                                              wanted, state_.spec.data);
+    const Grouping& clusters = state_.spec.clusters;
+    state_.reason = clusters.inside()
+                        ? fmt::format("{} of {} clusters have enough devices with the data '{}' online",
+                                      state_.available.size(), wanted, state_.spec.data)
+                        : fmt::format("{} of {} {} with the data '{}' are online", state_.available.size(), wanted,
+                                      clusters.by == Grouping::By::sites ? "sites" : "devices", state_.spec.data);
     return;
   }
   state_.reason.clear();

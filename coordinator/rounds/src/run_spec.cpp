@@ -113,7 +113,8 @@ void check_algorithms(Fields& fields, const RunSpec& spec) {
   const bool flat = spec.clusters.by == Grouping::By::nothing;
   const std::string& name = spec.algorithm.name;
   const bool plain_sgd = spec.training.optimizer == "sgd" && spec.training.momentum == 0;
-  if ((name == "scaffold" || weighing_algorithm(spec).name == "fednova") && !plain_sgd) {
+  const bool counts_steps = name == "scaffold" || name == "fednova" || weighing_algorithm(spec).name == "fednova";
+  if (counts_steps && !plain_sgd) {
     fields.wrong("algorithm", "scaffold and fednova count steps of plain sgd: optimizer sgd, momentum 0");
   }
   if (name == "scaffold" && (!flat || takes_late_updates(spec))) {
@@ -132,6 +133,9 @@ void check_algorithms(Fields& fields, const RunSpec& spec) {
   if (!flat && global == "fednova" && spec.rounds > 1) {
     fields.wrong("global.algorithm", "fednova needs one round a cycle: clusters count no steps");
   }
+  if (spec.clusters.by == Grouping::By::sites && global == "fednova") {
+    fields.wrong("global.algorithm", "fednova needs the steps of each device, which sites do not tell");
+  }
 }
 
 void read_mode(Fields& fields, RunSpec& spec) {
@@ -148,7 +152,7 @@ void read_mode(Fields& fields, RunSpec& spec) {
   fields.integer("max_staleness", spec.max_staleness, 0, most_staleness);
 }
 
-// "label:NAME", "hash:K", or an object of clusters with lists of their devices.
+// "label:NAME", "hash:K", "sites", or an object of clusters with lists of their devices.
 void read_clusters(Fields& fields, Grouping& grouping) {
   const json::value* value = fields.find("clusters");
   if (value == nullptr) {
@@ -244,12 +248,13 @@ std::string_view to_string(Mode mode) {
 }
 
 const algorithms::Spec& weighing_algorithm(const RunSpec& spec) {
-  const bool handed_up = spec.clusters.by != Grouping::By::nothing && spec.rounds == 1;
+  const bool handed_up = spec.clusters.by == Grouping::By::sites || (spec.clusters.inside() && spec.rounds == 1);
   return handed_up ? spec.global.algorithm : spec.algorithm;
 }
 
 bool takes_late_updates(const RunSpec& spec) {
-  return spec.max_staleness > 0 || spec.global.max_staleness > 0;
+  const bool of_devices = spec.max_staleness > 0 && spec.clusters.by != Grouping::By::sites;
+  return of_devices || spec.global.max_staleness > 0;
 }
 
 Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {

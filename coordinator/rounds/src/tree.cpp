@@ -249,7 +249,8 @@ std::vector<NodeAction> on_restart(Tree& tree, std::map<ClusterId, std::set<Devi
 }
 
 std::int64_t cycle_of(const RunSpec& spec, std::int64_t round) {
-  return std::max<std::int64_t>(1, (round + spec.rounds - 1) / spec.rounds);
+  const bool cycles = spec.clusters.by == Grouping::By::sites;
+  return std::max<std::int64_t>(1, cycles ? round : (round + spec.rounds - 1) / spec.rounds);
 }
 
 std::vector<NodeAction> on_available(Tree& tree, std::map<ClusterId, std::set<DeviceId>> devices, SteadyTime now) {

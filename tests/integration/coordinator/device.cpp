@@ -125,6 +125,7 @@ void Device::say_hello() {
   hello.architecture = "x86_64";
   hello.cores = 1;
   hello.labels = labels_;
+  hello.role = role_;
   hello.datasets = {{"digits", 100, 20}};
   send("hello", wire::encode(hello));
 }

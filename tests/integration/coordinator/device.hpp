@@ -42,6 +42,7 @@ class Device {
   void await_connected(bool with_hello = true);
   // Said with the next hello.
   void label(const std::string& name, const std::string& value) { labels_[name] = value; }
+  void role(wire::Role role) { role_ = role; }
   void say_hello();
   [[nodiscard]] mqtt::Options options() const;
 
@@ -76,6 +77,7 @@ class Device {
   wire::Topics topics_;
   std::string key_pem_;
   std::map<std::string, std::string> labels_;
+  wire::Role role_ = wire::Role::device;
   std::uint16_t broker_port_ = 0;
   std::unique_ptr<mqtt::Client> client_;
   bool ready_ = false;

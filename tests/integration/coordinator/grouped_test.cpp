@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include "device.hpp"
+#include "flat_model.hpp"
 #include "flops/tensor/safetensors.hpp"
 #include "onlooker.hpp"
 
@@ -42,7 +43,7 @@ struct Fleet {
     Device& maker = *devices.begin()->second;
     const auto task = maker.await<wire::Task>("task");
     REQUIRE(task.kind == wire::TaskKind::init);
-    const std::string blob = encoded(values(0.1F, 1));
+    const std::string blob = encoded(values(0.1F, initial_seed));
     REQUIRE(maker.upload(maker.result_for(task, blob), blob).status == wire::ReceiptStatus::accepted);
   }
   wire::Task task_of(char name, std::int64_t round) {
@@ -59,10 +60,7 @@ struct Fleet {
     const std::int64_t round = task.ref.round;
     Device& device = *devices.at(name);
     const std::vector<float> from = model(task.base.hex());
-    std::vector<float> to = values(0.05F, static_cast<unsigned>(name) * 100U + static_cast<unsigned>(round));
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      to[i] += from[i];
-    }
+    const std::vector<float> to = trained(name, round, from);
     const std::string blob = encoded(to, from);
     const auto receipt = device.upload(device.result_for(task, blob, weight_of(name)), blob);
     REQUIRE_MESSAGE(receipt.status == wire::ReceiptStatus::accepted, receipt.reason);
@@ -78,8 +76,6 @@ struct Fleet {
     metrics.accuracy = accuracy;
     devices.at(name)->send("metrics", wire::encode(metrics));
   }
-  static std::uint64_t weight_of(char name) { return 10U * static_cast<unsigned>(name - 'a' + 1); }
-
   void crash() {
     for (auto& [name, device] : devices) {
       device->drop();
@@ -123,8 +119,9 @@ std::string spec_of(int cycles, int rounds, const std::string& more) {
 }
 const std::string by_site = R"(,"clusters":"label:site","global":{"min_fit":2})";
 
-// The model of a flat run over four devices, three rounds.
-const std::string& flat_model() {
+}  // namespace
+
+const std::string& flops::test::flat_model() {
   static const std::string digest = [] {
     Fleet fleet(spec_of(3, 1, R"(,"min_available":4)"));
     fleet.initialise();
@@ -137,8 +134,6 @@ const std::string& flat_model() {
   }();
   return digest;
 }
-
-}  // namespace
 
 TEST_CASE("grouped: with one round a cycle, and killed wherever, the model has the digest of the flat run") {
   int crash_at = 0;

@@ -204,6 +204,9 @@ TEST_CASE("flopsctl: run start describes clusters and cycles, and cluster list a
               "--global-server-lr",
               "0.1"}) == 0);
   CHECK(with({"--global-min-fit", "2"}) == 2);
+  CHECK(with({"--clusters", "sites", "--global-min-fit", "2"}) == 0);
+  CHECK(json::parse(coordinator.requests().at(1).body) ==
+        json::parse(R"({"model": "softmax", "data": "digits", "clusters": "sites", "global": {"min_fit": 2}})"));
   CHECK(json::parse(coordinator.requests().at(0).body) ==
         json::parse(R"({"model": "softmax", "data": "digits", "cycles": 3, "rounds": 2, "clusters": "label:site",
           "global": {"min_fit": 2, "min_available": 3, "fraction": 0.5, "max_staleness": 1, "deadline_seconds": 99,

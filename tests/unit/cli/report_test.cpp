@@ -115,19 +115,27 @@ TEST_CASE("views: clusters, in a run and alone") {
   const std::string details = cluster_details(json::parse(north));
   CHECK(has(details, "accuracy of devices:  0.2500 to 0.7500\n"));
   CHECK(has(details, "device device-1:      online\n"));
+  CHECK_FALSE(has(details, "measured by"));
+  const std::string site = R"({"cluster": "s1", "state": "fitting", "online": true, "bytes_up": 10, "bytes_down": null,
+    "participants": null, "devices_online": null, "evaluated_devices": 4})";
+  CHECK(has(cluster_details(json::parse(site)), "measured by:          4 devices\n"));
+  CHECK(has(clusters_table(json::parse(R"({"clusters": [)" + site + "]}")), "s1       fitting"));
   CHECK(has(details, "    7         -"));
 }
 
 TEST_CASE("views: devices, tokens and models") {
-  const std::string devices = devices_table(json::parse(R"({"devices": [{"id": "device-1", "state": "enrolled",
+  const std::string devices =
+      devices_table(json::parse(R"({"devices": [{"id": "device-1", "role": "cluster", "state": "enrolled",
     "online": true, "datasets": [{"tag": "a"}, {"tag": "b"}], "last_seen": "2023-11-14T22:13:20Z"}]})"));
-  CHECK(has(devices, "device-1  enrolled  online  -       -         a,b   -     -        2023-11-14T22:13:20Z\n"));
+  CHECK(has(devices,
+            "device-1  cluster  enrolled  online  -       -         a,b   -     -        2023-11-14T22:13:20Z\n"));
   CHECK(has(devices_table(json::parse(R"({"devices": [{"id": "device-2", "activity": "training", "paused": "why"}]})")),
             "  training (paused)  "));
   const std::string device = device_details(json::parse(R"({"id": "device-1", "online": false, "memory_bytes": 1024,
     "activity": "idle", "paused": "",
     "labels": {"site": "north"}, "datasets": [{"tag": "a", "train_samples": 10, "test_samples": 2}]})"));
   CHECK(has(device, "online:             offline\n"));
+  CHECK(has(device, "role:               -\n"));
   CHECK(has(device, "activity:           idle\n"));
   CHECK(has(device, "paused:             -\n"));
   CHECK(has(device_details(json::parse(R"({"paused": "temperature 81 C is above 80 C"})")),

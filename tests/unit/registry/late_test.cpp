@@ -54,6 +54,7 @@ TEST_CASE("registry: a database of version 1 is brought up, and its run goes on 
       const auto rows = registry->contributions(first_run, round).value();
       for (const ContributionRow& row : rows) {
         CHECK(row.base_round == round);
+        CHECK(row.codec == wire::lossless_codec);
         CHECK(row.base.hex() == (round == 1 ? hex('a') : hex('b')));
       }
     }
@@ -61,6 +62,8 @@ TEST_CASE("registry: a database of version 1 is brought up, and its run goes on 
     CHECK(registry->rounds_of(first_run).value().at(0).late == 0);
     CHECK(registry->rounds_of(first_run).value().at(0).local_rounds == 2);
     CHECK(registry->rounds_of(first_run).value().at(0).dropped == 0);
+    CHECK(registry->rounds_of(first_run).value().at(0).accuracy_min == 0.75);
+    CHECK(registry->rounds_of(first_run).value().at(0).accuracy_max == 0.75);
     CHECK(registry->has_contributed(first_run, task("run-1.r1.bb"), two).value());
   }
 }

@@ -130,6 +130,51 @@ TEST_CASE("registry: what a cluster hands up answers for it and ends its work, i
   CHECK(registry.rounds_of(run).value().at(0).state == "done");
 }
 
+TEST_CASE("registry: what sites send is recorded with its codec, and what they measured with its spread") {
+  const test::TemporaryFolder folder;
+  FakeClock clock;
+  rounds::RunSpec spec;
+  spec.model = "m";
+  spec.data = "d";
+  spec.clusters = rounds::Grouping::parse("sites").value();
+  Registry registry = Registry::open(folder / "c.db", clock).value();
+  const RunId run = registry.add_run(spec).value();
+  CHECK(registry.run(run).value()->state.spec == spec);
+  REQUIRE(registry.open_round(run, 1));
+  REQUIRE(registry.open_round(run, 2));
+  const Digest base = crypto::sha256("base");
+  ContributionRow row{one, task("t1"), crypto::sha256("u"), 1000, 2'000'000'000, 0.5, 2.0, 1, base, 1, 9, wire::sum_codec};
+  REQUIRE(registry.add_contribution(run, 1, row).value());
+  row.task = task("t2");
+  row.codec = wire::lossless_codec;
+  REQUIRE(registry.add_contribution(run, 2, row).value());
+  REQUIRE(registry.add_contribution(run, 2, {two, task("t3"), crypto::sha256("v"), 10, 30, 0.5, 2.0}).value());
+  const auto stored = registry.contributions(run, 1).value();
+  REQUIRE(stored.size() == 1);
+  CHECK(stored[0].codec == wire::sum_codec);
+  CHECK(stored[0].weight == 2'000'000'000);
+  CHECK(registry.contributions(run, 2).value().at(0).codec == wire::lossless_codec);
+  CHECK(registry.bytes_up(run).value() == std::map<DeviceId, std::uint64_t>{{one, 2000}, {two, 10}});
+
+  wire::Metrics metrics;
+  metrics.samples = 300;
+  metrics.accuracy = 0.5;
+  REQUIRE(registry.save_metrics(run, 1, two, metrics, {}, south));
+  metrics.spread = wire::Spread{0.25, 0.75, 7};
+  REQUIRE(registry.save_metrics(run, 1, one, metrics, {}, north));
+  REQUIRE(registry.save_metrics(run, 1, one, metrics, {}, north));
+  const auto figures = registry.cluster_figures(run).value();
+  REQUIRE(figures.size() == 2);
+  CHECK(figures[0].accuracy_min == 0.25);
+  CHECK(figures[0].accuracy_max == 0.75);
+  CHECK(figures[0].devices == 7);
+  CHECK(figures[1].accuracy_min == 0.5);
+  CHECK(figures[1].devices == 1);
+  const auto rounds = registry.rounds_of(run).value();
+  CHECK(rounds.at(0).accuracy_min == 0.25);
+  CHECK(rounds.at(0).accuracy_max == 0.75);
+}
+
 TEST_CASE("registry: rounds of clusters and cycles are told apart, and so are their contributions and figures") {
   Fixture fixture;
   Registry registry = fixture.open();

@@ -76,6 +76,8 @@ inline void write_version1(const std::filesystem::path& file) {
   run(contribution, {1, "d-1", "run-1.r1.aa", hex('c')});
   run(contribution, {1, "d-2", "run-1.r1.bb", hex('d')});
   run(contribution, {2, "d-1", "run-1.r2.aa", hex('e')});
+  run("INSERT INTO metrics(run, round, device, samples, loss, accuracy, seconds, at) "
+      "VALUES('run-1', 1, 'd-1', 10, 0.5, 0.75, 1.0, 9)");
   run("INSERT INTO participants(run, device, task, kind, answer) VALUES('run-1', 'd-1', 'run-1.r2.aa', 'train', 1)");
   run("INSERT INTO participants(run, device, task, kind, answer) VALUES('run-1', 'd-2', 'run-1.r2.bb', 'train', 0)");
 }

@@ -346,7 +346,7 @@ TEST_CASE("grouping: by label, by hash, by list") {
   list.members = {{cluster("a"), {device(1)}}, {cluster("b"), {device(2)}}};
   CHECK(cluster_of(list, device(2), {}) == cluster("b"));
   CHECK(cluster_of(list, device(3), {}).empty());
-  for (const char* text : {"", "label:", "hash:", "hash:0", "hash:1001", "hash:2x", "site", "hash:-1"}) {
+  for (const char* text : {"", "label:", "hash:", "hash:0", "hash:1001", "hash:2x", "site", "sites:2", "hash:-1"}) {
     CAPTURE(text);
     CHECK_FALSE(Grouping::parse(text));
   }

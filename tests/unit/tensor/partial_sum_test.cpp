@@ -106,6 +106,28 @@ TEST_CASE("partial sum: clusters' sums, sent and merged, have the bytes of one s
   CHECK(mean_of(merged) == mean_of(whole));
 }
 
+TEST_CASE("partial sum: multiplied, it is the sum with all weights so many times as large") {
+  Accumulator sum = empty();
+  add(sum, 1, 100);
+  add(sum, 2, 12'345);
+  Accumulator larger = empty();
+  add(larger, 1, 1600);
+  add(larger, 2, 16 * 12'345);
+  Accumulator received = read(bytes_of(sum)).value();
+  REQUIRE(received.multiply(16).has_value());
+  CHECK(received.total_weight() == 16 * 12'445);
+  CHECK(bytes_of(received) == bytes_of(larger));
+  const auto before = bytes_of(sum);
+  for (const std::uint64_t factor : {std::uint64_t{0}, max_total_weight / 12'445 + 1, std::uint64_t{1} << 32U}) {
+    const auto refused = sum.multiply(factor);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().kind == ErrorKind::permanent);
+  }
+  CHECK_FALSE(empty().multiply(std::uint64_t{1} << 32U).has_value());
+  REQUIRE(sum.multiply(1).has_value());
+  CHECK(bytes_of(sum) == before);
+}
+
 TEST_CASE("partial sum: the largest values there are, of both signs, with the largest weight") {
   const Layout one = layout_of({{"x", {3}}});
   auto sum = Accumulator::create(one, {4});

@@ -155,6 +155,83 @@ TEST_CASE("wire: a task has no control variates when older peers say nothing") {
   }
 }
 
+TEST_CASE("wire: a hello says whether it is a site's, and comes from a device when it does not") {
+  Hello hello{"s", "0.1.0", "x86_64", 4, 1, {}, {{"mnist", 100, 20}}, {}, {}};
+  hello.role = Role::cluster;
+  round_trip(hello);
+  const std::string good = encode(hello);
+  const std::string field = R"("role":"cluster")";
+  REQUIRE(good.find(field) != std::string::npos);
+  const auto older = decode<Hello>(replace(good, "," + field, ""));
+  REQUIRE(older.has_value());
+  CHECK(older->role == Role::device);
+  CHECK(decode<Hello>(replace(good, field, R"("role":"device")"))->role == Role::device);
+  for (const char* wrong : {"\"\"", "\"site\"", "\"Cluster\"", "1", "[\"cluster\"]", "true"}) {
+    const auto refused = decode<Hello>(replace(good, field, std::string("\"role\":") + wrong));
+    REQUIRE_FALSE(refused.has_value());
+    CHECK_MESSAGE(refused.error().what.starts_with("field: 'role'"), refused.error().what);
+  }
+}
+
+TEST_CASE("wire: a task to a site carries the specification of its part") {
+  Task task;
+  task.ref = reference();
+  task.codec = sum_codec;
+  round_trip(task);
+  CHECK(encode(task).find("part") == std::string::npos);
+  task.part = Part{7, R"({"model":"cnn-small","rounds":1,"training":{"learning_rate":5E-2}})"};
+  round_trip(task);
+  const std::string good = encode(task);
+  const std::string field = R"("part":{"first_round":7,"spec":)" + task.part->spec + "}";
+  REQUIRE_MESSAGE(good.find(field) != std::string::npos, good);
+  const auto null = decode<Task>(replace(good, field, R"("part":null)"));
+  REQUIRE(null.has_value());
+  CHECK_FALSE(null->part.has_value());
+  const std::string nested = R"({"first_round":1,"spec":{"a":[[[[[[1]]]]]]}})";
+  for (const std::string& wrong :
+       {std::string("[]"), std::string("{}"), std::string(R"({"first_round":1})"), std::string(R"({"spec":{}})"),
+        std::string(R"({"first_round":0,"spec":{}})"), std::string(R"({"first_round":-1,"spec":{}})"),
+        std::string(R"({"first_round":1.5,"spec":{}})"), std::string(R"({"first_round":1,"spec":"{}"})"),
+        std::string(R"({"first_round":1,"spec":[]})"), std::string(R"({"first_round":1,"spec":null})"), nested}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(decode<Task>(replace(good, field, "\"part\":" + wrong)).has_value());
+  }
+}
+
+TEST_CASE("wire: the specification of a part has a limit") {
+  Task task;
+  task.ref = reference();
+  const std::string frame = R"({"x":""})";
+  task.part = Part{1, R"({"x":")" + std::string(max_part_spec - frame.size(), 'x') + R"("})"};
+  round_trip(task);
+  task.part->spec.insert(7, "x");
+  const auto refused = decode<Task>(encode(task));
+  REQUIRE_FALSE(refused.has_value());
+  CHECK_MESSAGE(refused.error().what.starts_with("field: 'part': 'spec'"), refused.error().what);
+  task.part->spec = "no JSON";
+  CHECK(decode<Task>(encode(task))->part->spec == "{}");
+}
+
+TEST_CASE("wire: a site's metrics say their spread, all of it") {
+  Metrics metrics{reference(), digest('b'), 7, 0.25, 0.5, 1.5};
+  CHECK(encode(metrics).find("devices") == std::string::npos);
+  metrics.spread = Spread{0.25, 0.75, 4};
+  round_trip(metrics);
+  const std::string good = encode(metrics);
+  const std::string spread = R"("accuracy_min":2.5E-1,"accuracy_max":7.5E-1,"devices":4)";
+  REQUIRE_MESSAGE(good.find(spread) != std::string::npos, good);
+  for (const char* wrong :
+       {R"("accuracy_min":0.25,"accuracy_max":0.75)", R"("devices":4)", R"("accuracy_min":0.25,"devices":4)",
+        R"("accuracy_min":0.8,"accuracy_max":0.75,"devices":4)",
+        R"("accuracy_min":-0.1,"accuracy_max":0.75,"devices":4)",
+        R"("accuracy_min":0.25,"accuracy_max":1.1,"devices":4)",
+        R"("accuracy_min":0.25,"accuracy_max":0.75,"devices":0)",
+        R"("accuracy_min":0.25,"accuracy_max":0.75,"devices":1.5)"}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(decode<Metrics>(replace(good, spread, wrong)).has_value());
+  }
+}
+
 TEST_CASE("wire: a state's sequence may be missing, but not be wrong") {
   DeviceState state;
   state.sequence = 9;

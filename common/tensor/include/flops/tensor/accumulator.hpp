@@ -73,6 +73,10 @@ class Accumulator {
   // Adds a partial sum with the same layout and scales. permanent when they differ or the total weight is too large.
   [[nodiscard]] Result<> merge(const Accumulator& other);
 
+  // As if every weight had been so many times as large; exact. permanent: the factor is 0, or the total weight would
+  // pass max_total_weight.
+  [[nodiscard]] Result<> multiply(std::uint64_t factor);
+
   // A partial sum as bytes, to be merged elsewhere: docs/protocol-codec.md, "Partial sums". Errors are the sink's;
   // permanent: nothing was counted.
   [[nodiscard]] Result<> write(const ByteSink& out) const;

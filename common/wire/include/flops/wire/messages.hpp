@@ -26,6 +26,11 @@ inline constexpr double max_rate = 1e6;                 // learning rate, weight
 inline constexpr std::int64_t max_local_rounds = 1001;  // the task's own and 1000 while offline
 inline constexpr std::int64_t max_steps = std::int64_t{1} << 31U;  // of the optimiser, in all local rounds of a task
 inline constexpr std::int64_t max_reconnect_window = 3600;         // seconds: no status keeps a device away for longer
+inline constexpr std::size_t max_part_spec = std::size_t{16} * 1024U;
+
+// Codecs of updates. A sum is the exact one of a site's devices (docs/protocol-codec.md, "Partial sums").
+inline constexpr const char* lossless_codec = "lossless";
+inline constexpr const char* sum_codec = "sum";
 
 // A blob on the wire: cut into chunks of 256 KiB (blob::chunk_size).
 struct BlobRef {
@@ -55,6 +60,9 @@ struct Dataset {
 
 // device -> coordinator --------------------------------------------------------------------------------------------
 
+// A site is a cluster with a coordinator of its own; here that coordinator is one device.
+enum class Role { device, cluster };
+
 // After every connect: who is there, and what it still holds.
 struct Hello {
   std::string session;  // random, one per process start
@@ -66,6 +74,7 @@ struct Hello {
   std::vector<Dataset> datasets;
   std::vector<Digest> models;  // versions held whole, usable as base of a delta
   std::vector<TaskId> tasks;   // taken and not yet receipted
+  Role role = Role::device;
 
   bool operator==(const Hello&) const = default;
 };
@@ -88,7 +97,16 @@ struct Progress {
   bool operator==(const Progress&) const = default;
 };
 
-// Evaluation of an aggregated model on the device's test split.
+// Of the devices of a site that measured a model.
+struct Spread {
+  double accuracy_min = 0;
+  double accuracy_max = 0;
+  std::int64_t devices = 1;
+
+  bool operator==(const Spread&) const = default;
+};
+
+// Evaluation of an aggregated model on the device's test split; of a site, the mean of its devices weighted by samples.
 struct Metrics {
   TaskRef ref;
   Digest model;
@@ -96,6 +114,7 @@ struct Metrics {
   double loss = 0;
   double accuracy = 0;
   double seconds = 0;
+  std::optional<Spread> spread = {};  // none: of one device
 
   bool operator==(const Metrics&) const = default;
 };
@@ -106,7 +125,7 @@ struct ResultMessage {
   bool ok = true;
   std::string reason;
   BlobRef update;
-  std::string codec = "lossless";
+  std::string codec = lossless_codec;
   Digest layout;
   Digest base;  // model the update is relative to; none for initial parameters
   std::uint64_t weight = 0;
@@ -146,20 +165,29 @@ struct TrainingSpec {
   bool operator==(const TrainingSpec&) const = default;
 };
 
+// A task to a site: what its coordinator has to do with its devices, as a run of its own.
+struct Part {
+  std::int64_t first_round = 1;  // rounds are counted through all cycles of the run above
+  std::string spec = "{}";       // the run specification, as JSON
+
+  bool operator==(const Part&) const = default;
+};
+
 struct Task {
   TaskRef ref;
   TaskKind kind = TaskKind::train;
   std::string model;  // zoo name
   std::string data;   // data tag; empty for init
   std::uint64_t seed = 0;
-  std::string codec = "lossless";    // of the update
-  std::string layout_text;           // canonical; empty for init
-  Digest base;                       // model version to train from or to evaluate; none for init
-  std::optional<BlobRef> base_blob;  // how to get it; none for init
-  Digest base_blob_base;             // the blob is a delta against this model; none: it is complete
+  std::string codec = lossless_codec;  // of the update; sum_codec: a site may send either
+  std::string layout_text;             // canonical; empty for init
+  Digest base;                         // model version to train from or to evaluate; none for init
+  std::optional<BlobRef> base_blob;    // how to get it; none for init
+  Digest base_blob_base;               // the blob is a delta against this model; none: it is complete
   TrainingSpec training;
   bool evaluate = false;              // train: first measure the base model
   std::int64_t deadline_seconds = 0;  // 0: none
+  std::optional<Part> part = {};      // only for sites
 
   bool operator==(const Task&) const = default;
 };
@@ -293,6 +321,7 @@ template <class Message>
 template <class Message>
 [[nodiscard]] Result<Message> decode(std::string_view json);
 
+[[nodiscard]] std::string_view to_string(Role role);
 [[nodiscard]] std::string_view to_string(TaskKind kind);
 [[nodiscard]] std::string_view to_string(AckStatus status);
 [[nodiscard]] std::string_view to_string(ReceiptStatus status);

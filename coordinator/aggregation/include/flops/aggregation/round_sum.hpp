@@ -25,6 +25,7 @@ struct StoredUpdate {
   std::filesystem::path file;
   std::uint64_t bytes = 0;
   Digest base = {};  // the model it was made from; none: the base of the sum
+  bool sum = false;  // it is a site's partial sum (docs/protocol-codec.md) instead of parameters
 };
 
 struct NewModel {
@@ -48,6 +49,8 @@ class RoundSum {
   // An update from the base counts with its values, one from an older model with the step it made from there, taken
   // from the base: base + (local - older).
   // `weight`: what Algorithm::weight makes of `work`, through weight_in_sum.
+  // A partial sum from the base whose weight is to be `weight`, a whole multiple of its own, is merged exactly; else it
+  // counts with its mean, like a model. Its own weight has to be work.samples.
   // All or nothing. permanent or corrupt: the update is refused, with a reason for its sender; the sum is unchanged.
   [[nodiscard]] Result<> add(const StoredUpdate& update, const algorithms::Contribution& work, std::uint64_t weight);
 
@@ -76,6 +79,14 @@ class RoundSum {
  private:
   RoundSum(ModelFolder models, const Digest& digest, tensor::SafetensorsFile base, tensor::Accumulator sum)
       : models_(std::move(models)), digest_(digest), base_(std::move(base)), sum_(std::move(sum)) {}
+  [[nodiscard]] Result<> add_sum(const StoredUpdate& update, const algorithms::Contribution& work,
+                                 std::uint64_t weight);
+  [[nodiscard]] Result<tensor::Accumulator> read_sum(const StoredUpdate& update, std::uint64_t samples) const;
+  [[nodiscard]] Result<> merge_counted(const tensor::Accumulator& other, const algorithms::Totals& work);
+  // Whether the base of an update is this sum's.
+  [[nodiscard]] bool is_current(const Digest& base) const { return base.empty() || base == digest_; }
+  [[nodiscard]] Result<tensor::SafetensorsFile> open_older(const Digest& base) const;
+  [[nodiscard]] Result<> check_weight(std::uint64_t weight) const;
   // Hands the contribution's values to the sink, given those it was made from. Called again when it has to be taken
   // out.
   using Values = std::function<Result<>(const tensor::FloatSource& from, const tensor::FloatSink& sink)>;

@@ -76,7 +76,7 @@ struct RunRow {
   std::string layout;  // canonical; empty before there is a model
 };
 
-// One device's accepted update in one round.
+// One device's, or one site's, accepted update in one round.
 struct ContributionRow {
   DeviceId device;
   TaskId task;
@@ -89,6 +89,7 @@ struct ContributionRow {
   Digest base = {};             // the model it was made from; none: the round's
   std::int64_t local_rounds = 1;
   std::uint64_t steps = 0;  // of the optimiser; 0: unknown
+  std::string codec = wire::lossless_codec;
 };
 
 struct ModelRow {
@@ -120,6 +121,7 @@ struct ClusterFigures {
   rounds::ClusterId cluster;
   std::uint64_t samples = 0;
   double accuracy = 0, loss = 0, accuracy_min = 0, accuracy_max = 0;
+  std::int64_t devices = 0;
 };
 
 // What others rely on (tokens, devices, runs, models) is on the disk when a function returns. The steps of a round
@@ -199,6 +201,8 @@ class Registry {
                                               const rounds::ClusterId& cluster = {});
   [[nodiscard]] Result<std::vector<ContributionRow>> contributions(const RunId& run, std::int64_t round,
                                                                    const rounds::ClusterId& cluster = {});
+  // Bytes of all updates of each device that count.
+  [[nodiscard]] Result<std::map<DeviceId, std::uint64_t>> bytes_up(const RunId& run);
   // Of training, as each device reported it with the last update of its that counts.
   [[nodiscard]] Result<std::map<DeviceId, double>> last_losses(const RunId& run);
   // Whether the update of this device's task counts, in whatever round.
@@ -208,7 +212,7 @@ class Registry {
   [[nodiscard]] Result<> add_handed_up(const RunId& run, std::int64_t cycle, const HandedUpRow& row);
   [[nodiscard]] Result<std::vector<HandedUpRow>> handed_up(const RunId& run, std::int64_t cycle);
   // Of the model that a round (of this cluster, or the top) made, on one device's test split; a repeated one replaces.
-  // `member`: the cluster of the device.
+  // `member`: the cluster of the device, or that it is.
   [[nodiscard]] Result<> save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
                                       const wire::Metrics& metrics, const rounds::ClusterId& cluster = {},
                                       const rounds::ClusterId& member = {});

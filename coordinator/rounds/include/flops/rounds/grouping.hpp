@@ -25,6 +25,7 @@ struct Grouping {
     label,    // the value of the devices' label `label`; devices without it take no part
     hash,     // `count` clusters, "c1" and so on, by a hash of the device's id
     list,     // `members` names every device of every cluster
+    sites,    // every cluster has a coordinator of its own, which is one participant here
   };
   By by = By::nothing;
   std::string label;
@@ -33,13 +34,16 @@ struct Grouping {
 
   bool operator==(const Grouping&) const = default;
 
-  // "label:NAME" or "hash:K". permanent: anything else, K outside 1 to max_clusters.
+  // Clusters of this process, whose rounds it makes itself.
+  [[nodiscard]] bool inside() const { return by == By::label || by == By::hash || by == By::list; }
+
+  // "label:NAME", "hash:K" or "sites". permanent: anything else, K outside 1 to max_clusters.
   [[nodiscard]] static Result<Grouping> parse(std::string_view text);
   [[nodiscard]] std::string text() const;  // empty for By::nothing and By::list
 };
 
 using Labels = std::map<std::string, std::string>;
-// Empty: in none. A label whose value is no id is none.
+// Empty: in none. A label whose value is no id is none. A site is the cluster of its name.
 [[nodiscard]] ClusterId cluster_of(const Grouping& grouping, const DeviceId& device, const Labels& labels);
 
 }  // namespace flops::rounds

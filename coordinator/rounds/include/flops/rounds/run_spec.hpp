@@ -54,15 +54,16 @@ struct RunSpec {
   std::int64_t candidates = 0;  // of which those with the highest loss train (power-of-choice); 0: any
   algorithms::Spec algorithm;   // of the devices, and of the step from a round's mean
   Grouping clusters;
-  LevelSpec global;  // only with clusters
+  LevelSpec global;  // only with clusters, also when they are sites
 
   bool operator==(const RunSpec&) const = default;
 };
 
-// Whose weights the updates of devices have in sums. When a cluster's only round is handed up as a sum, there is one
-// step a cycle, the top's, and so are the weights.
+// Whose weights the updates of devices have in sums, or what sites hand up. When a cluster's only round is handed up as
+// a sum, there is one step a cycle, the top's, and so are the weights.
 [[nodiscard]] const algorithms::Spec& weighing_algorithm(const RunSpec& spec);
-// Late updates may count somewhere in the run: then all weights have the factor of weight_in_sum.
+// Late updates may count somewhere in the run's sums: then all weights have the factor of weight_in_sum. Sites make the
+// sums of devices themselves.
 [[nodiscard]] bool takes_late_updates(const RunSpec& spec);
 
 enum class SpecFrom : std::uint8_t {

@@ -6,6 +6,9 @@
 // are counted through all cycles, so that with one round a cycle every device gets the seed, and the model gets the
 // bits, of a flat run. A flat run is a tree without clusters: the top's participants are the devices themselves.
 //
+// So is one whose clusters are sites: its participants are the sites' coordinators, and its rounds are cycles
+// (flops/rounds/site.hpp).
+//
 // A cluster with fewer devices than spec.min_fit is not asked, and the tree says so; one that loses its devices at work
 // is waited for until the top's deadline. What a cluster hands up late counts by the top's max_staleness.
 #pragma once
@@ -28,7 +31,8 @@ struct Tree {
   std::map<ClusterId, std::set<DeviceId>> available;  // as last told, not stored
   std::map<DeviceId, double> losses;                  // of training, as last reported; not stored
 
-  [[nodiscard]] bool flat() const { return spec.clusters.by == Grouping::By::nothing; }
+  [[nodiscard]] bool flat() const { return !spec.clusters.inside(); }
+  [[nodiscard]] bool of_sites() const { return spec.clusters.by == Grouping::By::sites; }
   // The machine of a cluster, or the top (none). nullptr: no such part.
   [[nodiscard]] RunState* node(const ClusterId& cluster);
 };
@@ -50,7 +54,8 @@ struct NodeAction {
                                                    SteadyTime now);
 // An event of this node. One of a cluster that is not at work (any more) changes nothing.
 [[nodiscard]] std::vector<NodeAction> on_event(Tree& tree, const ClusterId& node, const Event& event, SteadyTime now);
-// The cycle of a round that is counted through all cycles; 1 also for what is before the first.
+// The cycle of a round that is counted through all cycles; 1 also for what is before the first. To sites a cycle is a
+// round.
 [[nodiscard]] std::int64_t cycle_of(const RunSpec& spec, std::int64_t round);
 // A device said its training loss: selection by loss knows it from the next round on.
 void note_loss(Tree& tree, const DeviceId& device, double loss);
