@@ -26,6 +26,7 @@ constexpr seconds slow_after{60};
 constexpr seconds farewell_patience{2};  // the agent waits for the end of a cancelled job
 
 constexpr int not_found = 404;
+constexpr int max_sendings = 3;
 
 std::size_t descriptors_of(const Job& job) {
   return job.kind != JobKind::train ? 1 : job.part->sum ? 3 : 2;
@@ -152,14 +153,15 @@ void Work::forget_others() {
   }
 }
 
-// Without the base model there it is 404: it is sent then, and only then, because it may be large.
+// Without the base model there it is 404: it is sent then, and only then, because it may be large. It may be gone again
+// before the part names it, but not every time.
 Result<http::ClientResponse> Work::post() {
   auto answer = api_.call("POST", "/v1/parts", request_);
-  if (!answer || answer->status != not_found || !layout_) {
-    return answer;
+  for (int sent = 0; layout_ && answer && answer->status == not_found && sent < max_sendings; ++sent) {
+    auto taken = send_model(api_, part_.base, *layout_, descriptors_[0].get(), [this] { return say("loading"); });
+    answer = taken ? api_.call("POST", "/v1/parts", request_) : fail(taken.error());
   }
-  const auto sent = send_model(api_, part_.base, *layout_, descriptors_[0].get(), [this] { return say("loading"); });
-  return sent ? api_.call("POST", "/v1/parts", request_) : fail(sent.error());
+  return answer;
 }
 
 Result<> Work::begin() {

@@ -9,8 +9,10 @@ namespace {
 constexpr std::size_t max_answer = std::size_t{8} << 20U;
 constexpr std::uint64_t slow_link = std::uint64_t{64} << 10U;  // bytes a second
 
+constexpr int too_many = 429;
+
 Result<http::ClientResponse> judged(Result<http::ClientResponse> answer) {
-  if (answer && answer->status >= 500) {
+  if (answer && (answer->status >= 500 || answer->status == too_many)) {
     return fail(ErrorKind::transient, "the site's coordinator answers with status {}: {}", answer->status,
                 words_of(answer->body));
   }

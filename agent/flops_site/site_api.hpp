@@ -25,7 +25,7 @@ class SiteApi {
  public:
   explicit SiteApi(SiteOptions options) : options_(std::move(options)) {}
 
-  // Any status but 5xx, which is transient with the coordinator's words. Other errors: those of http::request;
+  // Any status but 429 and 5xx, which are transient with the coordinator's words. Other errors: those of http::request;
   // transient as well when the certificate or the token cannot be read (the coordinator may be about to make them).
   [[nodiscard]] Result<http::ClientResponse> call(std::string_view method, const std::string& path,
                                                   std::string_view body = {},

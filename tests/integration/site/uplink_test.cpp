@@ -136,7 +136,7 @@ TEST_CASE("uplink: a site's sum travels as it is, with its figures and the sprea
   CHECK(request.at("kind") == "train");
   CHECK(request.at("first_round") == 4);
   CHECK(request.at("spec") == boost::json::parse(task.part->spec));
-  CHECK(request.at("base") == task.base.hex());
+  CHECK(std::string(request.at("base").as_string()) == task.base.hex());
 }
 
 TEST_CASE("uplink: where no sum is offered the site's model travels, against the base") {
