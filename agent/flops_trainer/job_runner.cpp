@@ -129,6 +129,9 @@ void JobRunner::prepare() {
 }
 
 Result<JobReport> JobRunner::run(const Job& job, const std::vector<Fd>& descriptors, JobObserver& observer) {
+  if (job.part) {
+    return fail(ErrorKind::permanent, "a part of a site's work came to flops-trainer: it is for flops-site");
+  }
   if (descriptors.size() != descriptors_of(job)) {
     return fail(ErrorKind::permanent, "a job '{}' comes with {} descriptors, not {}", trainer::to_string(job.kind),
                 descriptors_of(job), descriptors.size());

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "flops/core/fd.hpp"
@@ -12,31 +11,20 @@
 #include "flops/models/model.hpp"
 #include "flops/models/training.hpp"
 #include "flops/trainer/job.hpp"
+#include "flops/worker/worker.hpp"
 #include "job_variates.hpp"
 #include "mapping.hpp"
 
 namespace flops {
 
-// How a job in progress reaches the agent.
-class JobObserver {
- public:
-  virtual ~JobObserver() = default;
-  // Before every batch. An error (cancelled) ends the job.
-  virtual Result<> progress(std::string_view phase, std::uint64_t done, std::uint64_t total) = 0;
-  virtual void evaluated(const trainer::Evaluation& evaluation) = 0;
-  virtual void checkpointed(const trainer::CheckpointNote& note) = 0;
-  // As of the last progress: the agent wants the job to end for now.
-  [[nodiscard]] virtual bool suspended() const = 0;
-  // As of the last progress: checkpoints that the agent has not answered.
-  [[nodiscard]] virtual int unanswered() const = 0;
-};
+using worker::JobObserver;
 
-class JobRunner {
+class JobRunner final : public worker::Runner {
  public:
   [[nodiscard]] Result<trainer::JobReport> run(const trainer::Job& job, const std::vector<Fd>& descriptors,
-                                               JobObserver& observer);
-  // Between jobs: makes the next one's model, presuming it is of the same kind as the last one's.
-  void prepare();
+                                               JobObserver& observer) override;
+  // Makes the next job's model, presuming it is of the same kind as the last one's.
+  void prepare() override;
 
  private:
   struct Base {

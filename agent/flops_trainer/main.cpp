@@ -2,14 +2,17 @@
 #include <cstdlib>
 #include <string>
 
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 #include "flops/models/model.hpp"
 #include "flops/models/training.hpp"
+#include "flops/worker/worker.hpp"
+#include "job_runner.hpp"
 #include "sandbox.hpp"
-#include "worker.hpp"
 
 namespace {
 
@@ -46,6 +49,18 @@ int list_models() {
   return 0;
 }
 
+// Every batch allocates and frees the same large tensors. By default glibc gives them back to the kernel each time, and
+// zeroing their pages again takes longer than the arithmetic (measured: evaluation is three to nine times faster this
+// way). What a job leaves is given back at its end.
+void keep_memory_within_a_job() {
+  constexpr int no_mappings = 0;
+  constexpr int trim_threshold = 1 << 30;
+  constexpr int top_pad = 16 << 20;
+  (void)::mallopt(M_MMAP_MAX, no_mappings);
+  (void)::mallopt(M_TRIM_THRESHOLD, trim_threshold);
+  (void)::mallopt(M_TOP_PAD, top_pad);
+}
+
 int work(const Arguments& arguments) {
   flops::log::start("flops-trainer", flops::log::Level::info);
   flops::models::configure_runtime(arguments.threads);
@@ -53,9 +68,11 @@ int work(const Arguments& arguments) {
     flops::log::error("sandbox", "{}", inside.error().what);
     return exit_failed;
   }
-  const flops::WorkerOptions options{
+  keep_memory_within_a_job();
+  flops::JobRunner runner;
+  const flops::worker::WorkerOptions options{
       arguments.socket, std::chrono::milliseconds(static_cast<std::int64_t>(arguments.idle_seconds * 1e3))};
-  if (auto done = flops::run_worker(options); !done) {
+  if (auto done = flops::worker::run_worker(options, runner); !done) {
     flops::log::error("worker", "{}", done.error().what);
     return exit_failed;
   }

@@ -95,7 +95,7 @@ find "${folders[@]}" -path '*/include/flops/*' -prune -type d >"$headers"
 grep -rnE '^[[:space:]]*#[[:space:]]*include' --include='*.cpp' --include='*.hpp' "${folders[@]}" >"$includes"
 awk -v declared="$declared" -v headers="$headers" "$rules" "$declared" "$headers" "$includes" || status=1
 
-for program in flops-agent flops-coordinator flopsctl; do
+for program in flops-agent flops-site flops-coordinator flopsctl; do
   binary=$build_dir/bin/$program
   [ -x "$binary" ] || continue
   if { readelf -d "$binary"; ldd "$binary" 2>/dev/null || true; } | grep -E 'lib(torch|c10|caffe2)' >/dev/null; then

@@ -9,6 +9,7 @@
 
 #include "flops/core/config.hpp"
 #include "flops/core/file.hpp"
+#include "flops/http/client.hpp"
 
 namespace flops::agent {
 namespace {
@@ -43,10 +44,17 @@ struct Draft {
   std::list<trainer::DatasetFiles> datasets;  // addresses must not move while elements are added
 };
 
-std::filesystem::path program_beside_own() {
+std::filesystem::path program_beside_own(const char* name) {
   std::error_code error;
   const std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? std::filesystem::path("flops-trainer") : own.parent_path() / "flops-trainer";
+  return error ? std::filesystem::path(name) : own.parent_path() / name;
+}
+
+Config default_config() {
+  Config config;
+  config.trainer_program = program_beside_own("flops-trainer");
+  config.site.program = program_beside_own("flops-site");
+  return config;
 }
 
 std::string check_id(const std::string& text) {
@@ -85,6 +93,22 @@ void bind_conditions(ConfigSpec& spec, Draft& draft) {
             "The folder with the device's proc and sys: another one for an agent in a container");
   spec.duration("conditions.resume_after", conditions.resume_after, milliseconds(0), std::chrono::hours(1),
                 "How long all of these hold before training goes on after a pause");
+}
+
+std::string check_url(const std::string& text) {
+  const auto url = text.empty() ? Result<http::Url>() : http::Url::parse(text);
+  return url ? std::string() : url.error().what;
+}
+
+void bind_site(ConfigSpec& spec, SiteConfig& site) {
+  spec.text("site.url", site.url,
+            "This agent is the uplink of a site: the address of the site's coordinator, https://host:port; empty: it "
+            "is a device",
+            Presence::optional, check_url);
+  spec.path("site.ca_file", site.ca_file, "The CA of that coordinator (ca.pem in its state folder)");
+  spec.path("site.token_file", site.token_file,
+            "A file with a token of it, of role operator or admin (admin.token in its state folder)");
+  spec.path("site.program", site.program, "The program that does the site's part of a run");
 }
 
 void bind_dataset(ConfigSpec& spec, trainer::DatasetFiles& files) {
@@ -131,10 +155,27 @@ void bind(ConfigSpec& spec, Draft& draft) {
       "How long the broker keeps this device's session (the managed broker 14 days at most, commands in it for a day)");
   spec.duration("mqtt.answer_timeout", config.answer_timeout, std::chrono::seconds(1), std::chrono::hours(1),
                 "A result that hears nothing from the coordinator for so long is offered again");
+  bind_site(spec, config.site);
   spec.text_map("labels", config.labels, "Free names and values that describe the device, e.g. site = \"hall-3\"");
   spec.tables(
       "dataset", [&draft](ConfigSpec& element) { bind_dataset(element, draft.datasets.emplace_back()); },
       "Local data; it never leaves the device");
+}
+
+void check_site(const Draft& draft, std::vector<std::string>& problems) {
+  const SiteConfig& site = draft.config.site;
+  if (site.url.empty()) {
+    if (!site.ca_file.empty() || !site.token_file.empty()) {
+      problems.emplace_back("[site]: 'url' is missing");
+    }
+    return;
+  }
+  if (site.ca_file.empty() || site.token_file.empty()) {
+    problems.emplace_back("[site]: 'ca_file' and 'token_file' are needed with 'url'");
+  }
+  if (!draft.datasets.empty()) {
+    problems.emplace_back("[[dataset]]: the data of a site is that of its devices; leave it out with [site]");
+  }
 }
 
 // What single rows cannot see.
@@ -149,6 +190,7 @@ std::vector<std::string> check(const Draft& draft) {
                                      name.substr(0, max_label_name), max_label_name, max_label_value));
     }
   }
+  check_site(draft, problems);
   if (draft.datasets.size() > max_datasets) {
     problems.push_back(fmt::format("{} [[dataset]] tables; at most {}", draft.datasets.size(), max_datasets));
   }
@@ -172,9 +214,7 @@ Result<Config> load_config(const std::filesystem::path& file) {
 }
 
 Result<Config> parse_config(std::string_view toml, const std::string& name) {
-  Config defaults;
-  defaults.trainer_program = program_beside_own();
-  Draft draft(std::move(defaults));
+  Draft draft(default_config());
   ConfigSpec spec("flops-agent");
   bind(spec, draft);
   const auto parsed = spec.parse(toml, name);
@@ -210,9 +250,7 @@ std::string config_reference(const Config& config) {
 }
 
 std::string config_reference() {
-  Config config;
-  config.trainer_program = program_beside_own();
-  return config_reference(config);
+  return config_reference(default_config());
 }
 
 }  // namespace flops::agent

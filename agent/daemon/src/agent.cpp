@@ -23,16 +23,24 @@ std::string make_session() {
   return crypto::base64url(crypto::random_bytes(12));
 }
 
-trainer::ProcessTrainerOptions trainer_options(const Config& config) {
+trainer::ProcessTrainerOptions worker_options(const Config& config) {
   trainer::ProcessTrainerOptions options;
-  options.program = config.trainer_program;
   options.warm_for = config.trainer_warm_for;
-  options.threads = config.trainer_threads;
-  options.memory_limit_mb = config.trainer_memory_limit_mb;
-  options.nice = static_cast<int>(config.trainer_nice);
-  options.background = config.trainer_background;
   // The agent has to be gone within seconds of a SIGTERM.
   options.cancel_grace = seconds(3);
+  options.memory_limit_mb = config.trainer_memory_limit_mb;
+  if (config.is_uplink()) {  // it mostly waits, and others wait for it
+    const SiteConfig& site = config.site;
+    options.program = site.program;
+    options.arguments = {"--site-url", site.url, "--site-ca-file", site.ca_file, "--site-token-file", site.token_file};
+    options.nice = 0;
+    options.background = false;
+    return options;
+  }
+  options.program = config.trainer_program;
+  options.threads = config.trainer_threads;
+  options.nice = static_cast<int>(config.trainer_nice);
+  options.background = config.trainer_background;
   return options;
 }
 
@@ -52,7 +60,7 @@ Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity
       answer_timer_(loop),
       probe_timer_(loop),
       stop_timer_(loop),
-      trainer_(loop.get_executor(), trainer_options(config)),
+      trainer_(loop.get_executor(), worker_options(config)),
       probes_(config.system_root),
       governor_(loop.get_executor(), config.conditions, probes_,
                 [this](const Verdict& verdict) { conditions_changed(verdict); }),
@@ -63,6 +71,7 @@ Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity
 Agent::~Agent() = default;
 
 Result<> Agent::start() {
+  start_site_watch();
   survey_datasets();
   std::size_t damaged = 0;
   auto tasks = storage_.tasks(damaged);
@@ -140,6 +149,9 @@ void Agent::stop() {
   log::info("agent", "stopping");
   worker_.stop();
   governor_.stop();
+  if (site_watch_) {
+    site_watch_->stop();
+  }
   tick_timer_.cancel();
   schedule_timer_.cancel();
   tidy_timer_.cancel();
@@ -178,6 +190,9 @@ void Agent::end() {
 
 // Counts from the files' headers. Data that cannot be read is not offered, and said once.
 void Agent::survey_datasets() {
+  if (config_.is_uplink()) {
+    return;  // the site's coordinator says it
+  }
   std::vector<wire::Dataset> found;
   for (const trainer::DatasetFiles& files : config_.datasets) {
     auto train = count_idx_samples(files.train_samples, files.train_labels);
@@ -192,10 +207,13 @@ void Agent::survey_datasets() {
       log::error("agent", "data set '{}' is not offered: {}", files.tag, problem);
     }
   }
-  if (found == datasets_) {
-    return;
+  if (found != datasets_) {
+    set_datasets(std::move(found));
   }
-  datasets_ = std::move(found);
+}
+
+void Agent::set_datasets(std::vector<wire::Dataset> datasets) {
+  datasets_ = std::move(datasets);
   if (auto stored = storage_.put_datasets(datasets_); !stored) {
     log::warn("agent", "recording the data sets: {}", stored.error().what);
   }

@@ -29,6 +29,7 @@
 #include "link.hpp"
 #include "model_work.hpp"
 #include "postponed.hpp"
+#include "site_watch.hpp"
 #include "state_sequence.hpp"
 #include "uploader.hpp"
 #include "worker.hpp"
@@ -39,6 +40,7 @@ namespace flops::agent {
 inline constexpr std::string_view clock_condition = "clock";
 inline constexpr std::string_view storage_condition = "storage";
 inline constexpr std::string_view room_condition = "room";
+inline constexpr std::string_view site_condition = "site";
 
 class Agent {
  public:
@@ -65,12 +67,15 @@ class Agent {
     SharedFd kept;                         // raw float32 of what earlier local rounds gave
     SharedFd result;                       // what the trainer wrote
     SharedFd checkpoint;                   // of the training
+    SharedFd sum;                          // of a site: its exact sum
+    std::uint64_t sum_bytes = 0;           // 0: there is none
     SharedFd variates;                     // the device's control variate and the new one (trainer/job.hpp)
     std::optional<trainer::Place> resume;  // the newest whole one in there
     bool only_in_memory = false;           // that one
     std::chrono::steady_clock::time_point last_on_disk{};
     Outcome outcome;
-    std::string phase;  // as the trainer says: evaluating, training
+    std::string phase;                         // as the trainer says: evaluating, training
+    std::optional<std::uint64_t> site_rounds;  // that the site had done, when the worker first said so
     std::chrono::steady_clock::time_point last_progress{};
   };
   struct Entry {
@@ -158,6 +163,14 @@ class Agent {
   void load_delta_base(Entry& entry);
   [[nodiscard]] Result<SharedFd> load_model(const Digest& model, std::uint64_t bytes);
 
+  // the uplink of a site (agent_site.cpp)
+  void start_site_watch();
+  void site_heard(Result<std::vector<wire::Dataset>> answer);
+  [[nodiscard]] std::string problem_with_part(const wire::Task& task) const;
+  [[nodiscard]] trainer::Part part_of(const TaskState& state) const;
+  void site_progress(const TaskId& id, Work& work, const trainer::Progress& progress);
+  [[nodiscard]] static Result<> prepare_sum(Work& work, bool wanted);
+
   // health (agent_health.cpp)
   [[nodiscard]] std::int64_t newest_time_seen();
   void remember_time();
@@ -176,6 +189,7 @@ class Agent {
 
   // presence (agent.cpp)
   void survey_datasets();
+  void set_datasets(std::vector<wire::Dataset> datasets);
   [[nodiscard]] wire::DeviceState device_state() const;
   void publish_state_if_changed();
   void state_changed_soon();
@@ -228,6 +242,7 @@ class Agent {
   trainer::ProcessTrainer trainer_;
   SystemProbes probes_;
   GovernorWatch governor_;
+  std::optional<SiteWatch> site_watch_;
   Fetcher fetcher_;
   Uploader uploader_;
   std::unique_ptr<Link> link_;

@@ -155,7 +155,9 @@ bool Agent::has_room_for(const wire::Task& task) {
   const std::uint64_t model = layout ? layout->bytes() : 0;
   // The device's control variate and the new one: together as large as the model that they travel with.
   const std::uint64_t variates = task.training.control_variates ? model : 0;
-  const std::uint64_t needed = health::room_for_model(model) + variates;
+  // An exact sum is three times as large as its model.
+  const std::uint64_t sum = task.codec == wire::sum_codec ? 2 * model : 0;
+  const std::uint64_t needed = health::room_for_model(model) + variates + sum;
   const std::string lack = health::lack_of_room(needed, room(), "a task of this model", config_.state_folder.string());
   if (lack.empty()) {
     return true;

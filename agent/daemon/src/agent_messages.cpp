@@ -21,6 +21,8 @@ constexpr std::uint64_t copies_of_model = 3;
 // Of [x, c]: those for the agent, the device's variate with the new one, and three halves for the trainer, whose model,
 // its base and the difference of the variates are of the model's size.
 constexpr std::uint64_t copies_with_variates = 5;
+// Of a site's sum, beside its model and the base.
+constexpr std::uint64_t copies_of_sum = 3;
 
 }  // namespace
 
@@ -78,6 +80,7 @@ void Agent::greet() {
     log::error("agent", "reading the list of models: {}", models.error().what);
   }
   hello.tasks = task_ids();
+  hello.role = config_.is_uplink() ? wire::Role::cluster : wire::Role::device;
   say("hello", hello);
   for (const TaskId& id : task_ids()) {
     dispatch(id, event::Connected{});
@@ -201,13 +204,17 @@ void Agent::on_task(const wire::Task& task) {
 
 // What a device can see before it starts. Everything else fails where it happens.
 std::string Agent::problem_with(const wire::Task& task) const {
-  if (auto codec = tensor::parse_codec(task.codec); !codec) {
+  if (std::string problem = problem_with_part(task); !problem.empty()) {
+    return problem;
+  }
+  if (auto codec = tensor::parse_codec(task.codec); !codec && task.codec != wire::sum_codec) {
     return codec.error().what;
   }
   if (task.kind == wire::TaskKind::init) {
     return {};
   }
-  if (std::ranges::find(datasets_, task.data, &wire::Dataset::tag) == datasets_.end()) {
+  // Whether enough of a site's devices have the data its coordinator knows.
+  if (!config_.is_uplink() && std::ranges::find(datasets_, task.data, &wire::Dataset::tag) == datasets_.end()) {
     return fmt::format("no usable data set '{}' here", task.data);
   }
   return problem_with_model(task);
@@ -225,8 +232,9 @@ std::string Agent::problem_with_model(const wire::Task& task) const {
   if (task.base.empty()) {
     return "the task names no base model";
   }
-  const std::uint64_t copies =
-      variates ? copies_with_variates : copies_of_model + (config_.offline_continue > 0 ? 1 : 0);
+  const std::uint64_t more =
+      (config_.offline_continue > 0 ? 1 : 0) + (task.codec == wire::sum_codec ? copies_of_sum : 0);
+  const std::uint64_t copies = variates ? copies_with_variates : copies_of_model + more;
   if (layout->bytes() > machine_.memory_bytes / copies) {
     return fmt::format("the model needs {} MiB, this device has {} MiB", copies * (layout->bytes() >> 20U),
                        machine_.memory_bytes >> 20U);

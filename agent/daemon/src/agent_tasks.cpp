@@ -284,8 +284,11 @@ bool Agent::has_task_in(std::initializer_list<Phase> phases) const {
       entries_, [&](const EntryPtr& entry) { return std::ranges::find(phases, entry->state.phase) != phases.end(); });
 }
 
-// Only while there is something to train: an idle agent sleeps.
+// Only while there is something to train: an idle agent sleeps. An uplink trains nothing itself.
 void Agent::watch_conditions() {
+  if (config_.is_uplink()) {
+    return;
+  }
   if (!has_task_in({Phase::ready, Phase::running})) {
     governor_.stop();
     return;

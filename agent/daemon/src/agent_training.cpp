@@ -103,6 +103,9 @@ Result<trainer::Job> Agent::job_for(const TaskState& state) const {
   job.control_variates = task.training.control_variates;
   job.evaluate_first = task.kind == wire::TaskKind::train && task.evaluate && !state.metrics && rounds == 0;
   job.checkpoints = {config_.checkpoint_batches, Seconds(config_.checkpoint_interval).count()};
+  if (config_.is_uplink()) {
+    job.part = part_of(state);
+  }
   if (task.kind == wire::TaskKind::init) {
     return job;
   }
@@ -111,6 +114,9 @@ Result<trainer::Job> Agent::job_for(const TaskState& state) const {
     return fail(layout.error());
   }
   job.layout = layout->id();
+  if (job.part) {
+    return job;
+  }
   const auto files = std::ranges::find(config_.datasets, task.data, &trainer::DatasetFiles::tag);
   if (files == config_.datasets.end()) {
     return fail(ErrorKind::permanent, "data set '{}' is not configured any more", task.data);
@@ -135,8 +141,8 @@ void Agent::start_trainer(const EntryPtr& entry) {
     later(entry->id(), event::TrainFailed{result.error()});
     return;
   }
-  auto prepared = prepare_checkpoint(entry);
-  prepared = prepared ? prepare_variates(entry) : prepared;
+  auto prepared = job->part ? prepare_sum(*entry->work, job->part->sum) : prepare_checkpoint(entry);
+  prepared = prepared && !job->part ? prepare_variates(entry) : prepared;
   if (!prepared) {
     later(entry->id(), event::TrainFailed{prepared.error()});
     return;
@@ -147,7 +153,7 @@ void Agent::start_trainer(const EntryPtr& entry) {
   const auto descriptor = [](const SharedFd& file) { return file ? file->get() : -1; };
   const SharedFd& from = entry->state.continued ? work->kept : work->base;
   const trainer::JobMemory memory{descriptor(from), descriptor(work->result), descriptor(work->checkpoint),
-                                  descriptor(work->variates)};
+                                  descriptor(work->variates), descriptor(work->sum)};
   auto started = trainer_.start(*job, memory, callbacks_for(entry->id(), work));
   if (!started) {
     work->result.reset();
@@ -236,6 +242,7 @@ trainer::JobCallbacks Agent::callbacks_for(const TaskId& id, const std::shared_p
     if (work->abandoned || stopping_ || !entry) {
       return;
     }
+    site_progress(id, *work, progress);
     if (std::exchange(work->phase, progress.phase) != progress.phase) {
       state_changed_soon();
     } else if (steady_clock::now() - work->last_progress < progress_interval) {
@@ -269,8 +276,11 @@ void Agent::evaluated(const TaskId& id, const trainer::Evaluation& evaluation) {
     return;
   }
   const wire::Task& task = entry->state.task;
-  const wire::Metrics metrics{task.ref,        task.base,           evaluation.samples,
-                              evaluation.loss, evaluation.accuracy, evaluation.seconds};
+  wire::Metrics metrics{task.ref,        task.base,           evaluation.samples,
+                        evaluation.loss, evaluation.accuracy, evaluation.seconds};
+  if (const auto& spread = evaluation.spread) {
+    metrics.spread = wire::Spread{spread->accuracy_min, spread->accuracy_max, spread->devices};
+  }
   const std::int64_t now = unix_ms(SystemClock().wall());
   dispatch(id, event::Evaluated{metrics}, [this, id, metrics, now]() -> Result<> {
     const EntryPtr known = find(id);  // the trainer says it twice: at once, and when the job ends
@@ -316,6 +326,7 @@ void Agent::trained(const TaskId& id, const std::shared_ptr<Work>& work, Result<
     outcome.layout_text.clear();
   }
   work->outcome = outcome;
+  work->sum_bytes = report->sum_bytes;
   if (offline_rounds(entry->state) > (entry->state.continued ? entry->state.continued->rounds : 0)) {
     trained_offline(entry);
   } else {
@@ -368,6 +379,7 @@ void Agent::keep_round(Entry& entry) {
             entry.state.continued->rounds);
   work.kept = std::exchange(work.result, nullptr);
   work.checkpoint.reset();
+  work.sum.reset();
   work.resume.reset();
   work.phase.clear();
 }

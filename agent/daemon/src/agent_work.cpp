@@ -158,14 +158,18 @@ void Agent::encode(const EntryPtr& entry) {
   const TaskId id = entry->id();
   const std::shared_ptr<Work> work = entry->work;
   auto layout = tensor::Layout::parse(task.kind == wire::TaskKind::init ? work->outcome.layout_text : task.layout_text);
-  auto codec = tensor::parse_codec(task.codec);
+  const bool takes_sum = task.codec == wire::sum_codec;
+  auto codec = tensor::parse_codec(takes_sum ? wire::lossless_codec : task.codec);
   if (!layout || !codec) {
     later(id, event::EncodeFailed{layout ? codec.error() : layout.error()});
     return;
   }
-  worker_.run([this, id, task, work, codec = *codec, layout = *std::move(layout), values = work->result,
-               base = work->base, &stop = worker_.stopping()]() -> Worker::After {
-    auto update = encode_update(codec, layout, values->get(), base ? base->get() : -1, stop);
+  // Of one round from the task's own base, and nothing else.
+  const SharedFd sum = takes_sum && work->sum_bytes > 0 && !entry->state.continued ? work->sum : nullptr;
+  worker_.run([this, id, task, work, codec = *codec, layout = *std::move(layout), values = work->result, sum,
+               sum_bytes = work->sum_bytes, base = work->base, &stop = worker_.stopping()]() -> Worker::After {
+    auto update = sum ? take_sum(layout, sum, sum_bytes, stop)
+                      : encode_update(codec, layout, values->get(), base ? base->get() : -1, stop);
     return [this, id, task, work, update = std::move(update)] {
       if (work->abandoned || stopping_) {
         return;
@@ -173,9 +177,10 @@ void Agent::encode(const EntryPtr& entry) {
       work->base.reset();
       work->kept.reset();
       work->result.reset();
+      work->sum.reset();
       if (update) {
         const SharedFd variates = std::exchange(work->variates, nullptr);
-        dispatch(id, event::Encoded{update->ref, work->outcome},
+        dispatch(id, event::Encoded{update->ref, work->outcome, update->codec},
                  [this, task, update, variates] { return record_update(task, *update, variates); });
       } else {
         dispatch(id, event::EncodeFailed{update.error()});

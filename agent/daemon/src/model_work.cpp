@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "flops/blob/chunks.hpp"
 #include "flops/core/io.hpp"
 #include "flops/crypto/digest.hpp"
+#include "flops/tensor/accumulator.hpp"
 #include "flops/tensor/safetensors.hpp"
 #include "flops/tensor/stream.hpp"
 #include "flops/trainer/job.hpp"
@@ -159,6 +161,20 @@ Result<EncodedUpdate> encode_update(tensor::Codec codec, const tensor::Layout& l
     return fail(encoded.error());
   }
   return EncodedUpdate{std::make_shared<Fd>(*std::move(file)), {sha.finish(), size}};
+}
+
+Result<EncodedUpdate> take_sum(const tensor::Layout& layout, const SharedFd& file, std::uint64_t bytes,
+                               const std::atomic<bool>& stop) {
+  struct stat info{};
+  const std::uint64_t limit = std::min(tensor::max_partial_sum_bytes(layout), blob::max_blob_size);
+  if (::fstat(file->get(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) != bytes || bytes > limit) {
+    return fail(ErrorKind::permanent, "the site's sum has {} bytes, not {} and at most {}", info.st_size, bytes, limit);
+  }
+  auto digest = digest_of_file(file->get(), bytes, stop);
+  if (!digest) {
+    return fail(digest.error());
+  }
+  return EncodedUpdate{file, {*digest, bytes}, wire::sum_codec};
 }
 
 }  // namespace flops::agent

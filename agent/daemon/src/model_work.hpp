@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "flops/core/digest.hpp"
 #include "flops/core/error.hpp"
@@ -43,9 +44,15 @@ struct Assembled {
 struct EncodedUpdate {
   SharedFd file;  // may be longer than the update
   wire::BlobRef ref;
+  std::string codec = wire::lossless_codec;
 };
 // permanent: values that are not finite (training diverged). `base` -1: none.
 [[nodiscard]] Result<EncodedUpdate> encode_update(tensor::Codec codec, const tensor::Layout& layout, int values,
                                                   int base, const std::atomic<bool>& stop);
+
+// A site's partial sum of `bytes` bytes as the update. permanent: the file has another size, or one that no sum of this
+// layout has. What it says only the coordinator above can check.
+[[nodiscard]] Result<EncodedUpdate> take_sum(const tensor::Layout& layout, const SharedFd& file, std::uint64_t bytes,
+                                             const std::atomic<bool>& stop);
 
 }  // namespace flops::agent

@@ -109,6 +109,9 @@ Result<std::string> status_text(const Config& config) {
   const std::int64_t now = unix_ms(SystemClock().wall());
   fmt::format_to(out, "device       {}\nagent        {}\nstate        {}\n", config.device, version,
                  config.state_folder.string());
+  if (config.is_uplink()) {
+    fmt::format_to(out, "site         {}\n", config.site.url);
+  }
   add_identity(out, config, now / 1000);
   add_space(out, config);
   std::error_code error;

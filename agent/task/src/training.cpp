@@ -128,7 +128,7 @@ void Machine::operator()(const event::Encoded& event) {
   wire::ResultMessage result;
   result.ref = task.ref;
   result.update = event.update;
-  result.codec = task.codec;
+  result.codec = event.codec;
   result.layout = outcome.layout;
   result.base = task.base;
   result.weight = outcome.weight;

@@ -13,6 +13,7 @@ constexpr std::size_t max_name = 64;
 constexpr std::size_t max_reason = 4096;
 constexpr double max_seconds = 1e9;
 constexpr double max_loss = 1e300;
+constexpr std::int64_t max_devices = 1'000'000'000;
 constexpr std::array kinds = {ErrorKind::transient, ErrorKind::permanent, ErrorKind::corrupt, ErrorKind::denied,
                               ErrorKind::resource,  ErrorKind::cancelled, ErrorKind::bug};
 
@@ -24,16 +25,22 @@ json::object progress_object(const Progress& progress) {
 }
 
 json::object evaluation_object(const Evaluation& evaluation) {
-  return {{"loss", evaluation.loss},
-          {"accuracy", evaluation.accuracy},
-          {"samples", evaluation.samples},
-          {"seconds", evaluation.seconds}};
+  json::object object{{"loss", evaluation.loss},
+                      {"accuracy", evaluation.accuracy},
+                      {"samples", evaluation.samples},
+                      {"seconds", evaluation.seconds}};
+  if (const auto& spread = evaluation.spread) {
+    object["spread"] = json::object{
+        {"accuracy_min", spread->accuracy_min}, {"accuracy_max", spread->accuracy_max}, {"devices", spread->devices}};
+  }
+  return object;
 }
 
 json::object report_object(const JobReport& report) {
   json::object object{
       {"samples", report.samples},       {"train_loss", report.train_loss}, {"train_seconds", report.train_seconds},
-      {"resumed_at", report.resumed_at}, {"steps", report.steps},           {"layout", report.layout}};
+      {"resumed_at", report.resumed_at}, {"steps", report.steps},           {"layout", report.layout},
+      {"sum_bytes", report.sum_bytes}};
   if (report.evaluation) {
     object["evaluation"] = evaluation_object(*report.evaluation);
   }
@@ -67,15 +74,35 @@ Result<Progress> read_progress(const json::object& object) {
   return progress;
 }
 
-Result<Evaluation> read_evaluation(const json::object& object, const char* where) {
+Result<Spread> read_spread(const json::object& object, const std::string& where) {
+  Fields fields(object, where + "spread.");
+  Spread spread;
+  spread.accuracy_min = fields.number("accuracy_min", 0, 1);
+  spread.accuracy_max = fields.number("accuracy_max", spread.accuracy_min, 1);
+  spread.devices = fields.integer("devices", 1, max_devices);
+  if (auto done = fields.done(); !done) {
+    return fail(done.error());
+  }
+  return spread;
+}
+
+Result<Evaluation> read_evaluation(const json::object& object, const std::string& where) {
   Fields fields(object, where);
   Evaluation evaluation;
   evaluation.loss = fields.number("loss", -max_loss, max_loss);
   evaluation.accuracy = fields.number("accuracy", 0, 1);
   evaluation.samples = fields.natural("samples");
   evaluation.seconds = fields.number("seconds", 0, max_seconds);
+  const json::object* spread = fields.has("spread") ? &fields.object("spread") : nullptr;
   if (auto done = fields.done(); !done) {
     return fail(done.error());
+  }
+  if (spread != nullptr) {
+    auto read = read_spread(*spread, where);
+    if (!read) {
+      return fail(read.error());
+    }
+    evaluation.spread = *read;
   }
   return evaluation;
 }
@@ -89,6 +116,7 @@ Result<JobReport> read_report(const json::object& object) {
   report.resumed_at = fields.natural("resumed_at");
   report.steps = fields.natural("steps");
   report.layout = fields.text("layout", max_packet);
+  report.sum_bytes = fields.natural("sum_bytes");
   const json::object* evaluated = fields.has("evaluation") ? &fields.object("evaluation") : nullptr;
   if (auto done = fields.done(); !done) {
     return fail(done.error());

@@ -128,6 +128,19 @@ const json::object& Fields::object(std::string_view name) {
   return value->get_object();
 }
 
+const json::array& Fields::array(std::string_view name, std::size_t max_items) {
+  static const json::array none;
+  const json::value* value = take(name);
+  if (value == nullptr) {
+    return none;
+  }
+  if (!value->is_array() || value->get_array().size() > max_items) {
+    complain(name, fmt::format("must be a list of at most {} items", max_items));
+    return none;
+  }
+  return value->get_array();
+}
+
 Result<> Fields::done() {
   for (const auto& item : object_) {
     if (std::find(taken_.begin(), taken_.end(), std::string_view(item.key())) == taken_.end()) {

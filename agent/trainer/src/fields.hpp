@@ -31,6 +31,8 @@ class Fields {
   [[nodiscard]] bool boolean(std::string_view name);
   // An empty object when there is something wrong.
   [[nodiscard]] const boost::json::object& object(std::string_view name);
+  // An empty array when there is something wrong.
+  [[nodiscard]] const boost::json::array& array(std::string_view name, std::size_t max_items);
   void complain(std::string_view name, std::string_view what);
   // permanent with the first complaint.
   [[nodiscard]] Result<> done();

@@ -1,6 +1,7 @@
 #include <array>
 
 #include "fields.hpp"
+#include "flops/core/id.hpp"
 
 namespace flops::trainer {
 namespace {
@@ -9,7 +10,7 @@ namespace json = boost::json;
 
 // Of this protocol. Agent and trainer are installed together; after an upgrade an agent that still runs meets a
 // newer trainer.
-constexpr int job_version = 3;
+constexpr int job_version = 4;
 
 constexpr std::size_t max_name = 64;
 constexpr std::size_t max_path = 4096;
@@ -19,6 +20,8 @@ constexpr double max_rate = 1000;
 constexpr std::int64_t max_checkpoint_batches = 1'000'000'000;
 constexpr double max_checkpoint_seconds = 1e9;
 constexpr std::int64_t max_steps = 1'000'000;
+constexpr std::int64_t max_rounds = std::int64_t{1} << 40U;
+constexpr std::int64_t max_local_rounds = 1'000;
 constexpr std::array kinds = {JobKind::init, JobKind::train, JobKind::evaluate};
 
 json::object dataset_object(const DatasetFiles& files) {
@@ -97,6 +100,63 @@ Result<Training> read_training(const json::object& object) {
   return training;
 }
 
+json::object part_object(const Part& part) {
+  json::array needed;
+  for (const std::string& key : part.needed) {
+    needed.emplace_back(key);
+  }
+  json::object object{
+      {"key", part.key}, {"first_round", part.first_round}, {"local_round", part.local_round}, {"spec", part.spec},
+      {"sum", part.sum}, {"needed", std::move(needed)}};
+  if (!part.base.empty()) {
+    object["base"] = part.base.hex();
+    object["layout"] = part.layout;
+  }
+  return object;
+}
+
+// Keys stand in paths of URLs.
+std::vector<std::string> read_keys(Fields& fields, std::string_view name) {
+  std::vector<std::string> keys;
+  const json::array& found = fields.array(name, max_needed_parts);
+  for (const json::value& item : found) {
+    const json::string* text = item.if_string();
+    if (text == nullptr || !is_valid_id(std::string_view(text->data(), text->size()))) {
+      fields.complain(name, "must be a list of ids");
+      return {};
+    }
+    keys.emplace_back(text->data(), text->size());
+  }
+  return keys;
+}
+
+Result<Part> read_part(const json::object& object, JobKind kind) {
+  Fields fields(object, "part.");
+  Part part;
+  part.key = fields.text("key", max_id_length);
+  if (!is_valid_id(part.key)) {
+    fields.complain("key", "must be an id");
+  }
+  part.first_round = fields.integer("first_round", 1, max_rounds);
+  part.local_round = fields.integer("local_round", 0, max_local_rounds);
+  part.spec = fields.text("spec", max_part_spec);
+  part.sum = fields.boolean("sum");
+  part.needed = read_keys(fields, "needed");
+  if (kind != JobKind::init) {
+    const auto base = Digest::from_hex(fields.text("base", 2 * Digest::size));
+    if (!base) {
+      fields.complain("base", "must be 64 hexadecimal digits");
+    } else {
+      part.base = *base;
+    }
+    part.layout = fields.text("layout", max_part_layout);
+  }
+  if (auto done = fields.done(); !done) {
+    return fail(done.error());
+  }
+  return part;
+}
+
 JobKind read_kind(Fields& fields) {
   const std::string name = fields.text("job", max_name);
   for (const JobKind kind : kinds) {
@@ -114,6 +174,33 @@ Result<> keep(Result<Value> read, Value& into) {
     return fail(read.error());
   }
   into = std::move(*read);
+  return {};
+}
+
+Digest read_layout(Fields& fields) {
+  const auto layout = Digest::from_hex(fields.text("layout", 2 * Digest::size));
+  if (!layout) {
+    fields.complain("layout", "must be 64 hexadecimal digits");
+  }
+  return layout.value_or(Digest());
+}
+
+Result<> read_part_job(Fields& fields, Job& job) {
+  if (job.kind != JobKind::init) {
+    job.layout = read_layout(fields);
+  }
+  if (job.kind == JobKind::train) {
+    job.evaluate_first = fields.boolean("evaluate_first");
+  }
+  const json::object& part = fields.object("part");
+  if (auto done = fields.done(); !done) {
+    return done;
+  }
+  auto read = read_part(part, job.kind);
+  if (!read) {
+    return fail(read.error());
+  }
+  job.part = std::move(*read);
   return {};
 }
 
@@ -137,12 +224,7 @@ Result<> read_training_part(Fields& fields, Job& job) {
 }
 
 Result<> read_work(Fields& fields, Job& job) {
-  const auto layout = Digest::from_hex(fields.text("layout", 2 * Digest::size));
-  if (!layout) {
-    fields.complain("layout", "must be 64 hexadecimal digits");
-  } else {
-    job.layout = *layout;
-  }
+  job.layout = read_layout(fields);
   job.evaluate_batch = fields.integer("evaluate_batch", 1, max_batch);
   const json::object& files = fields.object("dataset");
   auto read = job.kind == JobKind::train ? read_training_part(fields, job) : fields.done();
@@ -168,6 +250,15 @@ std::string to_json(const Job& job) {
                       {"control_variates", job.control_variates}};
   if (job.kind != JobKind::init) {
     object["layout"] = job.layout.hex();
+  }
+  if (job.part) {
+    if (job.kind == JobKind::train) {
+      object["evaluate_first"] = job.evaluate_first;
+    }
+    object["part"] = part_object(*job.part);
+    return json::serialize(object);
+  }
+  if (job.kind != JobKind::init) {
     object["evaluate_batch"] = job.evaluate_batch;
     object["dataset"] = dataset_object(job.dataset);
   }
@@ -199,7 +290,12 @@ Result<Job> parse_job(std::string_view text) {
   job.model = fields.text("model", max_name);
   job.seed = fields.natural("seed");
   job.control_variates = fields.boolean("control_variates");
-  const Result<> read = job.kind == JobKind::init ? fields.done() : read_work(fields, job);
+  Result<> read;
+  if (fields.has("part")) {
+    read = read_part_job(fields, job);
+  } else {
+    read = job.kind == JobKind::init ? fields.done() : read_work(fields, job);
+  }
   if (!read) {
     return fail(read.error(), "job");
   }

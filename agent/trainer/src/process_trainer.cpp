@@ -25,19 +25,31 @@ constexpr std::chrono::milliseconds kill_grace{2'000};
 constexpr int packets_per_turn = 32;
 constexpr int socket_in_worker = 3;
 
-// What the job's kind uses, in the order in which it travels.
-Result<std::vector<Fd>> duplicate_memory(const Job& job, const JobMemory& memory) {
-  std::vector<int> used;
-  switch (job.kind) {
-    case JobKind::init: used = {memory.result}; break;
-    case JobKind::evaluate: used = {memory.parameters}; break;
-    case JobKind::train: used = {memory.parameters, memory.result, memory.checkpoint}; break;
+// What the job uses, in the order in which it travels.
+std::vector<int> used_memory(const Job& job, const JobMemory& memory) {
+  if (job.kind == JobKind::init) {
+    return {memory.result};
   }
-  if (job.kind == JobKind::train && job.control_variates) {
+  if (job.kind == JobKind::evaluate) {
+    return {memory.parameters};
+  }
+  std::vector<int> used = {memory.parameters, memory.result};
+  if (job.part) {
+    if (job.part->sum) {
+      used.push_back(memory.sum);
+    }
+    return used;
+  }
+  used.push_back(memory.checkpoint);
+  if (job.control_variates) {
     used.push_back(memory.variates);
   }
+  return used;
+}
+
+Result<std::vector<Fd>> duplicate_memory(const Job& job, const JobMemory& memory) {
   std::vector<Fd> copies;
-  for (const int fd : used) {
+  for (const int fd : used_memory(job, memory)) {
     if (fd < 0) {
       return fail(ErrorKind::bug, "a job '{}' came without all of its memory", to_string(job.kind));
     }
@@ -47,6 +59,15 @@ Result<std::vector<Fd>> duplicate_memory(const Job& job, const JobMemory& memory
     }
   }
   return copies;
+}
+
+// Whoever reads what a worker has sized must not be surprised by one that changes its size later.
+Result<> seal_sized(const Job& job, const std::vector<Fd>& memory) {
+  const bool sized = job.kind == JobKind::init || (job.kind == JobKind::train && job.part && job.part->sum);
+  if (!sized || ::fcntl(memory.back().get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0) {
+    return {};
+  }
+  return fail(errno_error(errno, "sealing what the worker wrote"));
 }
 
 // VmHWM in KiB; 0 when the process is gone.
@@ -68,6 +89,7 @@ process::Command worker_command(const ProcessTrainerOptions& options, int socket
   command.arguments = {"--worker-fd",    std::to_string(socket_in_worker),
                        "--idle-seconds", fmt::format("{:.3f}", Seconds(options.warm_for).count()),
                        "--threads",      std::to_string(options.threads)};
+  command.arguments.insert(command.arguments.end(), options.arguments.begin(), options.arguments.end());
   command.environment = compute_environment(static_cast<int>(options.threads));
   command.descriptors = {{socket, socket_in_worker}};
   command.nice = options.nice;
@@ -277,10 +299,10 @@ void ProcessTrainer::State::finish(Result<JobReport> outcome) {
   cancel_timer.cancel();
   if (ended.cancelled || (ended.suspended && !outcome && outcome.error().kind == ErrorKind::transient)) {
     outcome = fail(ErrorKind::cancelled, "the job was {}", ended.cancelled ? "cancelled" : "suspended");
-  } else if (outcome && ended.job.kind == JobKind::init &&
-             ::fcntl(ended.memory.front().get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
-    // Whoever maps it must not be surprised by a worker that shrinks it later.
-    outcome = fail(errno_error(errno, "sealing the initial parameters"));
+  } else if (outcome) {
+    if (auto sealed = seal_sized(ended.job, ended.memory); !sealed) {
+      outcome = fail(sealed.error());
+    }
   }
   if (ended.callbacks.finished) {
     ended.callbacks.finished(std::move(outcome));

@@ -1,6 +1,7 @@
 #include "flops/coordinator/config.hpp"
 
 #include "flops/core/config.hpp"
+#include "flops/http/client.hpp"
 
 namespace flops::coordinator {
 namespace {
@@ -13,6 +14,7 @@ std::string check_id(const std::string& text) {
 
 void bind(ConfigSpec& spec, Config& config) {
   spec.text("fleet", config.fleet, "Name of the fleet; part of every topic", Presence::optional, check_id);
+  spec.choice("role", config.role, {"global", "cluster"}, "cluster: the coordinator of a site, see [parent]");
   spec.choice("log_level", config.log_level, {"trace", "debug", "info", "warn", "error"}, "What is logged");
   spec.path("state.folder", config.state_folder, "Where database, keys, models and updates are kept");
   spec.text("api.address", config.api.address, "IP address the HTTPS API listens on; 0.0.0.0 for all");
@@ -31,6 +33,13 @@ void bind(ConfigSpec& spec, Config& config) {
   spec.path("broker.ca", config.broker.ca, "external: root certificate (PEM) of the broker");
   spec.path("broker.certificate", config.broker.certificate, "external: the coordinator's client certificate (PEM)");
   spec.path("broker.key", config.broker.key, "external: its key (PEM)");
+  spec.text("parent.url", config.parent.url,
+            "Of a site: the coordinator above, https://host:port; an uplink to it is run. Empty: none");
+  spec.text("parent.device", config.parent.device, "This site's id in the fleet above", Presence::optional,
+            [](const std::string& text) { return text.empty() ? "" : check_id(text); });
+  spec.path("parent.token_file", config.parent.token_file,
+            "A file with an enrolment token of the coordinator above; needed until the site is enrolled there");
+  spec.program("parent.program", config.parent.program, "flops-agent: beside flops-coordinator, or found in PATH");
   spec.duration("enrolment.certificate_lifetime", config.enrolment.certificate_lifetime, 1h, 24h * 3650,
                 "How long a device's certificate is valid");
   spec.integer("reconnect.rate", config.reconnect.rate, 1, 100'000,
@@ -60,6 +69,13 @@ Result<Config> load_config(const std::filesystem::path& file) {
                                            config.broker.key.empty() || config.broker.port == 0)) {
     return fail(ErrorKind::permanent, "{}: an external broker needs broker.port, .ca, .certificate and .key",
                 file.string());
+  }
+  const bool uplink = !config.parent.url.empty();
+  if (uplink && (config.role != "cluster" || config.parent.device.empty())) {
+    return fail(ErrorKind::permanent, "{}: with parent.url go role = \"cluster\" and parent.device", file.string());
+  }
+  if (auto url = uplink ? http::Url::parse(config.parent.url) : Result<http::Url>(); !url) {
+    return fail(url.error(), fmt::format("{}: parent.url", file.string()));
   }
   return config;
 }

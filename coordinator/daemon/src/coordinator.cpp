@@ -23,6 +23,7 @@
 #include "leftovers.hpp"
 #include "run_controller.hpp"
 #include "state_lock.hpp"
+#include "uplink_options.hpp"
 
 namespace flops::coordinator {
 namespace {
@@ -72,7 +73,10 @@ class Running final : public Coordinator {
   Result<std::uint16_t> lasting_port(std::string_view key, std::int64_t wanted, const std::string& address);
   Result<> begin_api();
   Result<> begin_link();
+  [[nodiscard]] std::string api_url() const;
   Result<> write_endpoints();
+  Result<> begin_uplink();
+  void watch_uplink();
   Result<> make_admin_token();
   void tick();
   void runs_changed();
@@ -107,6 +111,7 @@ class Running final : public Coordinator {
   std::unique_ptr<broker::ManagedBroker> broker_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<uplink::ManagedUplink> uplink_;
 };
 
 // A port of 0 means any free one, but the same at every start: devices remember it.
@@ -228,12 +233,40 @@ Result<> Running::begin_api() {
   return {};
 }
 
-// For the person (or script) who set port = 0.
-Result<> Running::write_endpoints() {
+std::string Running::api_url() const {
   const std::string host = config_.api.public_host.empty()
                                ? (config_.api.address == "0.0.0.0" ? "127.0.0.1" : config_.api.address)
                                : config_.api.public_host;
-  const boost::json::object endpoints{{"api", fmt::format("https://{}:{}", host, server_->port())},
+  return fmt::format("https://{}:{}", host, server_->port());
+}
+
+// The site works without it: what keeps it down is shown, and it is started again.
+Result<> Running::begin_uplink() {
+  if (config_.parent.url.empty()) {
+    return {};
+  }
+  auto started = uplink::ManagedUplink::start(loop_, uplink_options(config_, api_url()));
+  if (!started) {
+    return fail(started.error());
+  }
+  uplink_ = *std::move(started);
+  return {};
+}
+
+void Running::watch_uplink() {
+  if (!uplink_) {
+    return;
+  }
+  if (uplink_->problem().empty()) {
+    health_.clear(uplink_condition);
+  } else {
+    health_.raise(uplink_condition, uplink_->problem());
+  }
+}
+
+// For the person (or script) who set port = 0.
+Result<> Running::write_endpoints() {
+  const boost::json::object endpoints{{"api", api_url()},
                                       {"broker_host", broker_endpoint_.host},
                                       {"broker_port", broker_endpoint_.port},
                                       {"broker_pid", broker_ ? broker_->pid() : -1}};
@@ -272,6 +305,9 @@ Result<> Running::begin() {
   if (auto written = write_endpoints(); !written) {
     return written;
   }
+  if (auto begun = begin_uplink(); !begun) {
+    return begun;
+  }
   runs_.resume();
   tick();
   log::info("coordinator", "fleet {}: API on port {}, broker on port {}", config_.fleet, server_->port(),
@@ -281,6 +317,7 @@ Result<> Running::begin() {
 
 void Running::tick() {
   runs_.tick();
+  watch_uplink();
   for (const DeviceId& device : fleet_.silent(clock_.steady())) {
     link_.command(device, "hello", wire::encode(wire::HelloRequest{fleet_.find(device)->state.session}));
   }
@@ -322,6 +359,7 @@ wire::CoordinatorStatus Running::status(bool online) const {
   wire::CoordinatorStatus status;
   status.online = online;
   status.version = version;
+  status.role = config_.role;
   status.uptime_seconds = std::chrono::duration_cast<std::chrono::seconds>(clock_.steady() - started_).count();
   status.runs_active = runs_.active_runs();
   status.devices_online = fleet_.online();
@@ -346,14 +384,21 @@ void Running::stop(std::function<void()> done) {
   api_->stop();
   server_->stop();
   publish_status(false);
-  link_.close([this, done = std::move(done)] {
-    worker_.stop();
-    if (broker_) {
-      broker_->stop(done);
-    } else {
-      done();
-    }
-  });
+  const auto close = [this, done = std::move(done)] {
+    link_.close([this, done] {
+      worker_.stop();
+      if (broker_) {
+        broker_->stop(done);
+      } else {
+        done();
+      }
+    });
+  };
+  if (uplink_) {
+    uplink_->stop(close);
+  } else {
+    close();
+  }
 }
 
 }  // namespace

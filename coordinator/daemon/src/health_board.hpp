@@ -12,6 +12,7 @@
 namespace flops::coordinator {
 
 inline constexpr std::string_view storage_condition = "storage";
+inline constexpr std::string_view uplink_condition = "uplink";
 
 class HealthBoard {
  public:

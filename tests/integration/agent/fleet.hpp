@@ -81,6 +81,7 @@ class Fleet {
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_.path(); }
   [[nodiscard]] std::filesystem::path config_file() const { return folder_ / "agent.toml"; }
   [[nodiscard]] const wire::Topics& topics() const { return topics_; }
+  [[nodiscard]] boost::asio::io_context& loop() { return loop_; }
   [[nodiscard]] Broker& broker() { return broker_; }
   [[nodiscard]] const DeviceId& device() const { return device_; }
   void connect_coordinator();

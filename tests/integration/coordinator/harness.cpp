@@ -13,11 +13,12 @@ namespace flops::test {
 using namespace std::chrono_literals;
 
 CoordinatorProcess::CoordinatorProcess(boost::asio::io_context& loop,
-                                       std::vector<std::pair<std::string, std::string>> environment)
+                                       std::vector<std::pair<std::string, std::string>> environment,
+                                       const std::string& settings)
     : loop_(loop), environment_(std::move(environment)) {
-  const std::string config =
-      "fleet = \"test\"\n[state]\nfolder = \"state\"\n[api]\nport = 0\n[broker]\nport = 0\n"
-      "[limits]\nmax_weight = 1000\n";
+  const std::string config = settings +
+                             "fleet = \"test\"\n[state]\nfolder = \"state\"\n[api]\nport = 0\n[broker]\nport = 0\n"
+                             "[limits]\nmax_weight = 1000\n";
   REQUIRE(replace_file(folder_ / "coordinator.toml", config).has_value());
   start();
 }

@@ -18,9 +18,10 @@ namespace flops::test {
 
 class CoordinatorProcess {
  public:
-  // Started and ready. `environment`: added to ours.
+  // Started and ready. `environment`: added to ours; `settings`: more lines of the configuration, with dotted keys.
   explicit CoordinatorProcess(boost::asio::io_context& loop,
-                              std::vector<std::pair<std::string, std::string>> environment = {});
+                              std::vector<std::pair<std::string, std::string>> environment = {},
+                              const std::string& settings = {});
 
   void start();
   void kill();               // SIGKILL; the broker dies with it
@@ -35,6 +36,7 @@ class CoordinatorProcess {
   [[nodiscard]] std::string token(int uses = 1);
   [[nodiscard]] std::filesystem::path state() const { return folder_ / "state"; }
   [[nodiscard]] std::string log() const;
+  [[nodiscard]] const std::string& url() const { return url_; }
   [[nodiscard]] boost::asio::io_context& loop() { return loop_; }
 
  private:

@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <cstring>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -199,4 +201,70 @@ TEST_CASE("download: failures leave the old file and nothing half done") {
       CHECK(folder.entries() == 2);
     }
   }
+}
+
+namespace {
+
+BodySource from(const std::string& text, std::size_t& at) {
+  return [&](std::span<std::byte> into) -> Result<> {
+    REQUIRE(into.size() <= text.size() - at);
+    std::memcpy(into.data(), text.data() + at, into.size());
+    at += into.size();
+    return {};
+  };
+}
+
+BodySink into(std::string& text) {
+  return [&](std::span<const std::byte> bytes) -> Result<> {
+    text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return {};
+  };
+}
+
+}  // namespace
+
+TEST_CASE("client: a body that is read while it is sent arrives whole") {
+  ServerOptions server_options;
+  server_options.max_body = 4U << 20U;
+  TestServer server(server_options);
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{64} << 10U, std::size_t{1'000'003}}) {
+    const std::string body = random_text(size);
+    std::size_t at = 0;
+    const ClientResponse answer = must(upload("PUT", server.url("/echo"), size, from(body, at), trusting()));
+    CHECK(answer.status == 200);
+    CHECK(answer.body == "PUT /echo\nbearer=\npeer=127.0.0.1\nbody=" + body);
+    CHECK(at == size);
+  }
+}
+
+TEST_CASE("client: an upload that the server refuses brings the refusal back, one whose source fails its error") {
+  TestServer server;
+  const std::string body = random_text(8U << 20U);
+  std::size_t at = 0;
+  const auto refused = upload("PUT", server.url("/echo"), body.size(), from(body, at), trusting());
+  REQUIRE_MESSAGE(refused, (refused ? "" : refused.error().what));
+  CHECK(refused->status == 413);
+
+  const auto failing = [](std::span<std::byte>) -> Result<> { return fail(ErrorKind::cancelled, "enough"); };
+  check_error(upload("PUT", server.url("/echo"), 100, failing, trusting()), ErrorKind::cancelled, "enough");
+}
+
+TEST_CASE("client: an answer goes to the sink piece by piece, up to the limit, and only when it is a good one") {
+  TestServer server;
+  std::string got;
+  const ClientResponse answer = must(fetch(server.url("/bytes?size=1000003"), 1'000'003, into(got), trusting()));
+  CHECK(answer.status == 200);
+  CHECK(answer.body.empty());
+  CHECK(got == std::string(1'000'003, 'b'));
+
+  got.clear();
+  check_error(fetch(server.url("/bytes?size=1000003"), 1'000'002, into(got), trusting()), ErrorKind::resource,
+              "larger than 1000002 bytes");
+  CHECK(got.empty());
+  const ClientResponse missing = must(fetch(server.url("/unknown"), 1000, into(got), trusting()));
+  CHECK(missing.status == 404);
+  CHECK(contains(missing.body, "GET /unknown"));
+  CHECK(got.empty());
+  const auto full = [](std::span<const std::byte>) -> Result<> { return fail(ErrorKind::resource, "full"); };
+  check_error(fetch(server.url("/bytes?size=100"), 1000, full, trusting()), ErrorKind::resource, "full");
 }

@@ -33,7 +33,7 @@ TEST_CASE("misbehaving worker: the job ends with an error of the right kind and 
   };
   const Row rows[] = {
       {"nonsense", ErrorKind::corrupt, "answered nonsense"},
-      {"too-large", ErrorKind::corrupt, "more than 65536 bytes"},
+      {"too-large", ErrorKind::corrupt, "more than 131072 bytes"},
       {"hang-up", ErrorKind::transient, "was killed by signal 15"},
       {"leave", ErrorKind::transient, "exited with status 0"},
       {"crash", ErrorKind::transient, "exited with status 7"},

@@ -168,3 +168,23 @@ TEST_CASE("config: the reference is a file that can be loaded again") {
   CHECK(again->conditions == config.conditions);
   CHECK(says(config_reference(), "device = "));
 }
+
+TEST_CASE("config: the uplink of a site names the site's coordinator, and has no data of its own") {
+  const std::string site = "device = 'hall-3'\n[site]\nurl = 'https://localhost:8443'\n";
+  const auto config = parse_config(site + "ca_file = 'ca.pem'\ntoken_file = '/run/token'", "/etc/flops/agent.toml");
+  REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().what));
+  CHECK(config->is_uplink());
+  CHECK(config->site.url == "https://localhost:8443");
+  CHECK(config->site.ca_file == "/etc/flops/ca.pem");
+  CHECK(config->site.token_file == "/run/token");
+  CHECK(config->site.program.filename() == "flops-site");
+  CHECK(config->site.program.is_absolute());
+  CHECK_FALSE(parse_config("device = 'pi-1'", "/etc/flops/agent.toml")->is_uplink());
+
+  CHECK(says(problems(site), "'ca_file' and 'token_file' are needed"));
+  CHECK(says(problems("device = 'a'\n[site]\ntoken_file = 't'"), "[site]: 'url' is missing"));
+  CHECK(says(problems("device = 'a'\n[site]\nurl = 'http://localhost'"), "'site.url': a URL must start with https://"));
+  CHECK(says(problems(site + "ca_file = 'c'\ntoken_file = 't'\n[[dataset]]\ntag = 'm'\ntrain_samples='a'\n"
+                             "train_labels='a'\ntest_samples='a'\ntest_labels='a'\n"),
+             "the data of a site is that of its devices"));
+}

@@ -67,6 +67,20 @@ TEST_CASE("task: the result says what was trained and from which base") {
   CHECK(state.result->update == wire::BlobRef{update, update_size});
 }
 
+TEST_CASE("task: the result says in which codec its update is, whatever the task offered") {
+  wire::Task task = make_task();
+  task.codec = wire::sum_codec;
+  task.part = wire::Part{};
+  for (const char* codec : {wire::sum_codec, wire::lossless_codec}) {
+    event::Encoded made = encoded();
+    made.codec = codec;
+    const TaskState state = after({arrived(task, true), event::Chosen{}, trained(), made});
+    REQUIRE(state.result);
+    CHECK(state.result->codec == codec);
+    CHECK(state.result->weight == trained().outcome.weight);
+  }
+}
+
 TEST_CASE("task: what cannot be done is declined, and may come again") {
   event::Arrived refused = arrived(make_task());
   refused.refusal = "no data set 'mnist'";

@@ -29,6 +29,14 @@ TEST_CASE("answer: progress, evaluation, report and error survive the way throug
     CHECK(read->evaluation->accuracy == 0.875);
     CHECK(read->evaluation->samples == 2000);
     CHECK(read->evaluation->seconds == 0.25);
+    CHECK_FALSE(read->evaluation->spread);
+  }
+  SUBCASE("evaluation of a site") {
+    answer.evaluation = trainer::Evaluation{1, 0.5, 2000, 0.25, trainer::Spread{0.25, 0.75, 4}};
+    const auto read = trainer::parse_answer(trainer::to_json(answer));
+    REQUIRE(read);
+    REQUIRE(read->evaluation);
+    CHECK(read->evaluation->spread == trainer::Spread{0.25, 0.75, 4});
   }
   SUBCASE("checkpoint") {
     answer.checkpoint = trainer::CheckpointNote{{4096, 100}, 5, 375};
@@ -41,7 +49,7 @@ TEST_CASE("answer: progress, evaluation, report and error survive the way throug
   }
   SUBCASE("report") {
     answer.report =
-        trainer::JobReport{trainer::Evaluation{1, 1, 5, 0}, 12'000, 0.5, 1.5, 17, 375, R"([["fc.weight",[2]]])"};
+        trainer::JobReport{trainer::Evaluation{1, 1, 5, 0}, 12'000, 0.5, 1.5, 17, 375, R"([["fc.weight",[2]]])", 4096};
     const auto read = trainer::parse_answer(trainer::to_json(answer));
     REQUIRE(read);
     REQUIRE(read->report);
@@ -53,6 +61,7 @@ TEST_CASE("answer: progress, evaluation, report and error survive the way throug
     CHECK(read->report->resumed_at == 17);
     CHECK(read->report->steps == 375);
     CHECK(read->report->layout == R"([["fc.weight",[2]]])");
+    CHECK(read->report->sum_bytes == 4096);
   }
   SUBCASE("error of every kind") {
     for (const ErrorKind kind : {ErrorKind::transient, ErrorKind::permanent, ErrorKind::corrupt, ErrorKind::denied,
@@ -95,14 +104,20 @@ TEST_CASE("answer: what is wrong in one is refused with the field") {
       {R"({"evaluation":{"loss":1,"accuracy":1.5,"samples":1,"seconds":0}})", "'evaluation.accuracy'"},
       {R"({"evaluation":{"loss":"low","accuracy":1,"samples":1,"seconds":0}})", "'evaluation.loss'"},
       {R"({"evaluation":{"loss":1,"accuracy":1,"samples":1,"seconds":-1}})", "'evaluation.seconds'"},
-      {R"({"report":{"samples":1,"train_loss":1e400,"train_seconds":0,"resumed_at":0,"steps":1,"layout":""}})",
+      {R"({"report":{"samples":1,"train_loss":1e400,"train_seconds":0,"resumed_at":0,"steps":1,"layout":"","sum_bytes":0}})",
        "'report.train_loss'"},
       {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"steps":-1,"layout":""}})",
        "'report.steps'"},
       {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"layout":""}})",
        "'report.steps' is missing"},
-      {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"steps":1,"layout":"","evaluation":{}}})",
+      {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"steps":1,"layout":"","sum_bytes":0,"evaluation":{}}})",
        "'report.evaluation.loss' is missing"},
+      {R"({"report":{"samples":1,"train_loss":1,"train_seconds":0,"resumed_at":0,"steps":1,"layout":"","sum_bytes":-1}})",
+       "'report.sum_bytes'"},
+      {R"({"evaluation":{"loss":1,"accuracy":1,"samples":1,"seconds":1,"spread":{"accuracy_min":0.5,"accuracy_max":0.4,"devices":1}}})",
+       "'evaluation.spread.accuracy_max'"},
+      {R"({"evaluation":{"loss":1,"accuracy":1,"samples":1,"seconds":1,"spread":{"accuracy_min":0.5,"accuracy_max":0.6,"devices":0}}})",
+       "'evaluation.spread.devices'"},
       {R"({"error":{"kind":"mystery","what":""}})", "'error.kind'"},
       {R"({"error":{"kind":"bug","what":7}})", "'error.what' must be a string"},
   };

@@ -79,9 +79,9 @@ TEST_CASE("job: what is wrong in one is refused with the field and what it must 
     const char* reason;
   };
   const Row rows[] = {
-      {"v", "", "'v' must be 3"},
-      {"v", "2", "restart the agent"},
-      {"v", "\"3\"", "'v' must be 3"},
+      {"v", "", "'v' must be 4"},
+      {"v", "3", "restart the agent"},
+      {"v", "\"4\"", "'v' must be 4"},
       {"job", "", "'job' is missing"},
       {"job", "\"destroy\"", "'job' must be one of init, train, evaluate"},
       {"job", "7", "'job' must be a string"},
@@ -191,4 +191,96 @@ TEST_CASE("job: a checkpoint to resume from survives the way through JSON, and i
   CHECK(read->checkpoints == job.checkpoints);
   job.kind = JobKind::evaluate;
   CHECK_FALSE(trainer::parse_job(trainer::to_json(job))->resume);
+}
+
+namespace {
+
+Job a_part(JobKind kind) {
+  Job job = a_job(kind);
+  trainer::Part part;
+  part.key = "run-7.train-3.0a1b2c3d";
+  part.first_round = 4;
+  part.local_round = 2;
+  part.spec = R"({"model":"cnn-small","rounds":2})";
+  part.needed = {"run-6.train-1.0a1b2c3d"};
+  if (kind != JobKind::init) {
+    part.base = *Digest::from_hex(std::string(64, 'b'));
+    part.layout = R"([["fc.weight",[2]]])";
+  }
+  part.sum = kind == JobKind::train;
+  job.part = part;
+  return job;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "job: a part of every kind survives the way through JSON, and nothing that a site has no use for goes along") {
+  for (const JobKind kind : {JobKind::init, JobKind::train, JobKind::evaluate}) {
+    CAPTURE(trainer::to_string(kind));
+    const Job job = a_part(kind);
+    const std::string text = trainer::to_json(job);
+    const auto read = trainer::parse_job(text);
+    REQUIRE_MESSAGE(read, (read ? "" : read.error().what));
+    CHECK(read->kind == kind);
+    CHECK(read->part == job.part);
+    CHECK(read->layout == job.layout);
+    CHECK(read->evaluate_first == (kind == JobKind::train));
+    CHECK(text.find("dataset") == std::string::npos);
+    CHECK(text.find("checkpoints") == std::string::npos);
+  }
+}
+
+TEST_CASE("job: the largest part fits into a packet") {
+  Job job = a_part(JobKind::train);
+  job.part->spec = std::string(trainer::max_part_spec, '"');  // each becomes two bytes
+  job.part->layout = std::string(trainer::max_part_layout, 'x');
+  job.part->needed.assign(trainer::max_needed_parts, std::string(64, 'k'));
+  const std::string text = trainer::to_json(job);
+  CHECK(text.size() <= trainer::max_packet);
+  const auto read = trainer::parse_job(text);
+  REQUIRE_MESSAGE(read, (read ? "" : read.error().what));
+  CHECK(read->part == job.part);
+}
+
+TEST_CASE("job: what is wrong in a part is refused with the field and what it must be") {
+  struct Row {
+    const char* field;
+    std::string value;  // empty: the field is missing
+    const char* reason;
+  };
+  std::string many = "[\"k\"";
+  for (std::size_t n = 0; n < trainer::max_needed_parts; ++n) {
+    many += ",\"k\"";
+  }
+  const Row rows[] = {
+      {"key", "", "'part.key' is missing"},
+      {"key", "\"../runs\"", "'part.key' must be an id"},
+      {"key", '"' + std::string(65, 'k') + '"', "'part.key' has 65 bytes"},
+      {"first_round", "0", "'part.first_round' must be an integer from 1"},
+      {"local_round", "-1", "'part.local_round' must be an integer from 0"},
+      {"spec", "{}", "'part.spec' must be a string"},
+      {"spec", '"' + std::string(trainer::max_part_spec + 1, 's') + '"', "'part.spec' has 16385 bytes"},
+      {"layout", '"' + std::string(trainer::max_part_layout + 1, 'l') + '"', "'part.layout' has 49153 bytes"},
+      {"base", "\"abc\"", "'part.base' must be 64 hexadecimal digits"},
+      {"sum", "1", "'part.sum' must be true or false"},
+      {"needed", "7", "'part.needed' must be a list of at most 64"},
+      {"needed", many + "]", "'part.needed' must be a list of at most 64"},
+      {"needed", "[\"a/b\"]", "'part.needed' must be a list of ids"},
+      {"surprise", "1", "'part.surprise' is not known"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.field);
+    boost::json::value job = boost::json::parse(trainer::to_json(a_part(JobKind::train)));
+    boost::json::object& part = job.as_object().at("part").as_object();
+    if (row.value.empty()) {
+      part.erase(row.field);
+    } else {
+      part[row.field] = boost::json::parse(row.value);
+    }
+    const auto read = trainer::parse_job(boost::json::serialize(job));
+    REQUIRE_FALSE(read);
+    CHECK(read.error().kind == ErrorKind::permanent);
+    CHECK_MESSAGE(read.error().what.find(row.reason) != std::string::npos, read.error().what);
+  }
 }

@@ -15,7 +15,18 @@
 
 namespace flops::agent {
 
+// The coordinator that the uplink of a site works for, beside it on the same machine or in its network.
+struct SiteConfig {
+  std::string url;                   // empty: this agent is a plain device
+  std::filesystem::path ca_file;     // of the site's coordinator
+  std::filesystem::path token_file;  // an operator's token of the site's coordinator
+  std::filesystem::path program;     // default: flops-site beside the agent's own program
+};
+
 struct Config {
+  // True at the uplink of a site: one device to the coordinator above, a whole fleet at home.
+  [[nodiscard]] bool is_uplink() const { return !site.url.empty(); }
+
   DeviceId device;
   std::string log_level = "info";
   std::filesystem::path state_folder = "/var/lib/flops-agent";
@@ -41,6 +52,8 @@ struct Config {
   std::chrono::milliseconds keep_alive{30'000};
   std::chrono::milliseconds session_expiry{std::chrono::hours(24 * 7)};
   std::chrono::milliseconds answer_timeout{std::chrono::minutes(2)};
+
+  SiteConfig site;
 
   std::map<std::string, std::string> labels;
   std::vector<trainer::DatasetFiles> datasets;

@@ -61,6 +61,7 @@ struct TrainFailed {
 struct Encoded {
   wire::BlobRef update;
   Outcome outcome;
+  std::string codec = wire::lossless_codec;  // of the update
 };
 struct EncodeFailed {
   Error error;

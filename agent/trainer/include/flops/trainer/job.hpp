@@ -1,6 +1,7 @@
-// What the agent asks of flops-trainer, and what it answers: plain values and their JSON form.
+// What the agent asks of its worker, and what that answers: plain values and their JSON form. The worker is
+// flops-trainer, or at the uplink of a site flops-site, which has the site's coordinator do the job.
 //
-// Transport: a SOCK_SEQPACKET socketpair, one JSON document a packet of at most 64 KiB; file descriptors travel beside
+// Transport: a SOCK_SEQPACKET socketpair, one JSON document a packet of at most 128 KiB; file descriptors travel beside
 // the job (SCM_RIGHTS). Parameters are never copied through the socket: `parameters` is a memfd that holds the base
 // model as little-endian float32 in layout order; the trainer maps it and writes the trained parameters into `result`,
 // a memfd of the same size. For `init` only `result` is used, and it is sized by the trainer.
@@ -15,6 +16,10 @@
 // Checkpoints: `checkpoint` is a memfd that the trainer sizes, with room for two. While it trains it writes one now and
 // then, says where it lies, and leaves it alone until the agent answers `kept`; so one whole checkpoint is there at any
 // instant. After the trainer's death the same descriptor with `resume` lets the next worker go on from it.
+//
+// Parts: a job with `part` is for flops-site. Descriptors for train: [parameters, result], and when the sum is asked
+// for [parameters, result, sum]; `sum` is sized by the worker, to the bytes that its report names, 0 when there is
+// none.
 //
 // Both sides treat what they read as hostile: unknown, missing or ill-typed fields and values out of range are refused.
 #pragma once
@@ -33,7 +38,7 @@
 
 namespace flops::trainer {
 
-inline constexpr std::size_t max_packet = std::size_t{64} * 1024U;
+inline constexpr std::size_t max_packet = std::size_t{128} * 1024U;
 
 enum class JobKind {
   init,      // make the model's initial parameters from the seed
@@ -81,6 +86,24 @@ struct CheckpointPolicy {
   bool operator==(const CheckpointPolicy&) const = default;
 };
 
+inline constexpr std::size_t max_part_spec = std::size_t{16} * 1024U;  // bytes
+inline constexpr std::size_t max_part_layout = std::size_t{48} * 1024U;
+inline constexpr std::size_t max_needed_parts = 64;
+
+// What a site's coordinator has to do (docs/protocol.md, "Sites").
+struct Part {
+  std::string key;  // an id: the same key, the same part, and so the same answer
+  std::int64_t first_round = 1;
+  std::int64_t local_round = 0;     // how often the site went through `spec` before, without a link: rounds go on
+  std::string spec;                 // run specification, JSON
+  Digest base;                      // the model in `parameters`; not for init
+  std::string layout;               // canonical text of the job's layout; not for init
+  bool sum = false;                 // the exact sum is welcome beside the model
+  std::vector<std::string> needed;  // other parts that will be asked for again; what else the site holds it may forget
+
+  bool operator==(const Part&) const = default;
+};
+
 struct Job {
   JobKind kind = JobKind::train;
   std::string model;              // name in the zoo: "cnn-small"
@@ -93,6 +116,16 @@ struct Job {
   std::int64_t evaluate_batch = 500;
   CheckpointPolicy checkpoints;  // train only
   std::optional<Place> resume;   // train only: a checkpoint to go on from; one that does not fit is ignored
+  std::optional<Part> part;  // then `dataset`, `training`, `evaluate_batch`, `checkpoints` and `resume` do not count
+};
+
+// Of the devices that measured, when they are several.
+struct Spread {
+  double accuracy_min = 0;  // 0 to 1
+  double accuracy_max = 0;
+  std::int64_t devices = 1;
+
+  bool operator==(const Spread&) const = default;
 };
 
 struct Evaluation {
@@ -100,6 +133,7 @@ struct Evaluation {
   double accuracy = 0;  // 0 to 1: share of samples whose largest output is the label's
   std::uint64_t samples = 0;
   double seconds = 0;
+  std::optional<Spread> spread = {};  // of a site
 };
 
 struct JobReport {
@@ -112,12 +146,14 @@ struct JobReport {
   std::uint64_t steps = 0;       // of the optimiser, those before a checkpoint included
   // init
   std::string layout;  // canonical text
+  // train with a part
+  std::uint64_t sum_bytes = 0;  // of the exact sum in `sum`; 0: none
 };
 
 struct Progress {
-  std::string phase;  // loading | evaluating | training
+  std::string phase;  // loading | evaluating | training; of a site also queued | unreachable
   std::uint64_t done = 0;
-  std::uint64_t total = 0;  // batches
+  std::uint64_t total = 0;  // batches; of a site rounds
 };
 
 // A whole checkpoint, written but for this note.
@@ -129,7 +165,8 @@ struct CheckpointNote {
 
 [[nodiscard]] std::string_view to_string(JobKind kind);
 // Only what the kind needs is written, and expected by parse_job: `layout` and `dataset` not for init, `training` and
-// `evaluate_first`, `checkpoints` and `resume` only for train, `evaluate_batch` not for init.
+// `evaluate_first`, `checkpoints` and `resume` only for train, `evaluate_batch` not for init; with a part only `layout`
+// and `evaluate_first` of these.
 [[nodiscard]] std::string to_json(const Job& job);
 // permanent, with the field and what it must be.
 [[nodiscard]] Result<Job> parse_job(std::string_view json);

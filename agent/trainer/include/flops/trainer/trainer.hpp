@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -35,13 +36,14 @@ struct JobMemory {
   int result = -1;
   int checkpoint = -1;
   int variates = -1;  // with control variates
+  int sum = -1;       // with a part whose sum is asked for
 };
 
 class Trainer {
  public:
   virtual ~Trainer() = default;
   // bug when a job runs. The memory's descriptors stay with the caller, who may close them at once. Never calls back
-  // before it returns. After success of `init` the size of `result` is the model's, and sealed.
+  // before it returns. After success the size of what the worker sized is sealed: `result` of init, `sum`.
   [[nodiscard]] virtual Result<> start(const Job& job, const JobMemory& memory, JobCallbacks callbacks) = 0;
   // Both without effect when idle. suspend() lets the job write a checkpoint first; it may also still end well.
   virtual void cancel() = 0;
@@ -52,7 +54,8 @@ class Trainer {
 };
 
 struct ProcessTrainerOptions {
-  std::filesystem::path program;  // flops-trainer
+  std::filesystem::path program;       // flops-trainer, or flops-site
+  std::vector<std::string> arguments;  // its own, besides those of every worker
   std::chrono::milliseconds warm_for{
       120'000};              // how long an idle worker is kept, so that rounds do not pay LibTorch's load time
   std::int64_t threads = 0;  // compute threads; 0: all cores

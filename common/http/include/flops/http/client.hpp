@@ -1,10 +1,12 @@
-// A blocking HTTPS client for command-line programs and for enrolment. One connection a request.
+// A blocking HTTPS client for programs that may wait. One connection a request.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -44,6 +46,22 @@ struct ClientResponse {
 // options, a peer that does not speak HTTP over TLS 1.3. Any HTTP status is a success here.
 [[nodiscard]] Result<ClientResponse> request(std::string_view method, const Url& url, std::string_view body,
                                              const ClientOptions& options);
+
+// Fills all of `into` with the next bytes of a request's body.
+using BodySource = std::function<Result<>(std::span<std::byte> into)>;
+// Takes the next bytes of an answer's body.
+using BodySink = std::function<Result<>(std::span<const std::byte> bytes)>;
+
+// As request(), with a body of `bytes` bytes that is read while it is sent. An error of the source ends the request and
+// is passed on.
+[[nodiscard]] Result<ClientResponse> upload(std::string_view method, const Url& url, std::uint64_t bytes,
+                                            const BodySource& source, const ClientOptions& options);
+
+// GET. The body of an answer with status 200 goes to the sink, at most `max_bytes` (resource), and `body` is empty; of
+// any other it is `body`. An error of the sink ends the request and is passed on. After any error the sink may have had
+// a part of the body.
+[[nodiscard]] Result<ClientResponse> fetch(const Url& url, std::uint64_t max_bytes, const BodySink& sink,
+                                           const ClientOptions& options);
 
 // GET into a file (written beside, then renamed); a status other than 200 is `permanent` with the body's text.
 // No limit on size but `max_bytes` (resource, like a full disk). On failure nothing is left behind.

@@ -13,6 +13,7 @@ namespace flops::coordinator {
 
 struct Config {
   std::string fleet = "default";
+  std::string role = "global";  // cluster: of a site, with a coordinator above it
   std::string log_level = "info";
   std::filesystem::path state_folder = "/var/lib/flops-coordinator";
 
@@ -30,6 +31,13 @@ struct Config {
     std::filesystem::path program = "mosquitto";
     std::filesystem::path ca, certificate, key;  // external only
   } broker;
+
+  struct Parent {                      // of a site
+    std::string url;                   // of the coordinator above; empty: no uplink is started
+    std::string device;                // this site's id there
+    std::filesystem::path token_file;  // an enrolment token of it
+    std::filesystem::path program = "flops-agent";
+  } parent;
 
   struct Enrolment {
     std::chrono::milliseconds certificate_lifetime = std::chrono::hours(24 * 365);

@@ -1,4 +1,4 @@
-#include "worker.hpp"
+#include "flops/worker/worker.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -11,9 +11,8 @@
 
 #include "flops/core/clock.hpp"
 #include "flops/core/log.hpp"
-#include "job_runner.hpp"
 
-namespace flops {
+namespace flops::worker {
 namespace {
 
 constexpr std::chrono::milliseconds progress_interval{250};
@@ -54,6 +53,11 @@ class Line final : public JobObserver {
     return trainer::send_packet(socket_, trainer::to_json(answer));
   }
 
+  Result<> wait(std::chrono::milliseconds time) override {
+    const auto ready = readable(socket_, time);
+    return ready ? listen() : fail(ready.error());
+  }
+
   void evaluated(const trainer::Evaluation& evaluation) override {
     trainer::Answer answer;
     answer.evaluation = evaluation;
@@ -68,11 +72,12 @@ class Line final : public JobObserver {
     (void)trainer::send_packet(socket_, trainer::to_json(answer));
   }
 
+  [[nodiscard]] bool cancelled() const override { return cancelled_; }
   [[nodiscard]] bool suspended() const override { return suspended_; }
   [[nodiscard]] int unanswered() const override { return unanswered_; }
 
  private:
-  // Everything that has come since the last batch.
+  // Everything that has come since the last time.
   Result<> listen() {
     for (;;) {
       const auto ready = readable(socket_, std::chrono::milliseconds(0));
@@ -97,7 +102,7 @@ class Line final : public JobObserver {
       return fail(ErrorKind::bug, "the agent sent something other than a control while a job was running");
     }
     switch (*control) {
-      case trainer::Control::cancel: return fail(ErrorKind::cancelled, "the job was cancelled");
+      case trainer::Control::cancel: cancelled_ = true; return fail(ErrorKind::cancelled, "the job was cancelled");
       case trainer::Control::suspend: suspended_ = true; break;
       case trainer::Control::kept: unanswered_ = std::max(0, unanswered_ - 1); break;
     }
@@ -107,11 +112,12 @@ class Line final : public JobObserver {
   int socket_;
   SteadyTime last_{};
   std::string phase_;  // of the last progress: a new one is said at once
+  bool cancelled_ = false;
   bool suspended_ = false;
   int unanswered_ = 0;
 };
 
-trainer::Answer answer_to(const trainer::Packet& packet, JobRunner& runner, int socket) {
+trainer::Answer answer_to(const trainer::Packet& packet, Runner& runner, int socket) {
   trainer::Answer answer;
   const auto job = trainer::parse_job(packet.text);
   if (!job) {
@@ -130,7 +136,7 @@ trainer::Answer answer_to(const trainer::Packet& packet, JobRunner& runner, int 
 }
 
 // The job and its answer; the descriptors are closed when it returns.
-Result<> one_job(JobRunner& runner, int socket) {
+Result<> one_job(Runner& runner, int socket) {
   const auto packet = trainer::receive_packet(socket);
   if (!packet) {
     return fail(packet.error());
@@ -144,23 +150,9 @@ Result<> one_job(JobRunner& runner, int socket) {
   return sent;
 }
 
-// Every batch allocates and frees the same large tensors. By default glibc gives them back to the kernel each time, and
-// zeroing their pages again takes longer than the arithmetic (measured: evaluation is three to nine times faster this
-// way). What a job leaves is given back at its end.
-void keep_memory_within_a_job() {
-  constexpr int no_mappings = 0;
-  constexpr int trim_threshold = 1 << 30;
-  constexpr int top_pad = 16 << 20;
-  (void)::mallopt(M_MMAP_MAX, no_mappings);
-  (void)::mallopt(M_TRIM_THRESHOLD, trim_threshold);
-  (void)::mallopt(M_TOP_PAD, top_pad);
-}
-
 }  // namespace
 
-Result<> run_worker(const WorkerOptions& options) {
-  keep_memory_within_a_job();
-  JobRunner runner;
+Result<> run_worker(const WorkerOptions& options, Runner& runner) {
   for (;;) {
     const auto ready = readable(options.socket, options.idle);
     if (!ready) {
@@ -179,4 +171,4 @@ Result<> run_worker(const WorkerOptions& options) {
   }
 }
 
-}  // namespace flops
+}  // namespace flops::worker

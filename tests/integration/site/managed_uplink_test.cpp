@@ -1,0 +1,94 @@
+// Two real coordinators, one above the other, and the uplink that the lower one runs.
+#include <csignal>
+#include <filesystem>
+#include <optional>
+
+#include <doctest/doctest.h>
+
+#include "flops/core/file.hpp"
+#include "flops/test/wait.hpp"
+#include "harness.hpp"
+
+using namespace flops;
+using namespace flops::test;
+
+namespace {
+
+struct Pair {
+  Pair() : parent(loop) {}
+
+  void start_site() {
+    site.emplace(loop, std::vector<std::pair<std::string, std::string>>{},
+                 fmt::format("role = \"cluster\"\nparent.url = \"{}\"\nparent.device = \"hall-3\"\nparent.token_file = "
+                             "\"{}\"\n",
+                             parent.url(), (folder / "token").string()));
+  }
+  void give_token() { REQUIRE(replace_file(folder / "token", parent.token() + "\n")); }
+  // As the parent sees it.
+  [[nodiscard]] bool is_online(bool wanted) {
+    const auto response = parent.api("GET", "/v1/devices/hall-3");
+    return response.status == 200 ? boost::json::parse(response.body).at("online") == wanted : !wanted;
+  }
+  void wait_for(bool online) {
+    const bool seen = run_until(loop, [&] { return is_online(online); });
+    REQUIRE_MESSAGE(seen, (site ? site->log() + read_file(site->state() / "uplink/agent.log").value_or("") : ""));
+  }
+  // The agent with this site's configuration; 0: none.
+  [[nodiscard]] pid_t uplink() {
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      std::error_code error;
+      const auto program = std::filesystem::read_symlink(entry.path() / "exe", error);
+      const auto line = read_file(entry.path() / "cmdline").value_or("");
+      if (!error && program.filename() == "flops-agent" && line.find(site->state().string()) != std::string::npos) {
+        return std::stoi(entry.path().filename());
+      }
+    }
+    return 0;
+  }
+
+  boost::asio::io_context loop;
+  TemporaryFolder folder;
+  CoordinatorProcess parent;
+  std::optional<CoordinatorProcess> site;
+};
+
+}  // namespace
+
+TEST_CASE("site: its coordinator enrols an uplink above, keeps it running, and ends it with itself") {
+  Pair pair;
+  pair.give_token();
+  pair.start_site();
+  pair.wait_for(true);
+  CHECK(pair.site->json("GET", "/v1/status").at("role") == "cluster");
+  std::filesystem::remove(pair.folder / "token");  // it was needed once
+
+  const pid_t first = pair.uplink();
+  REQUIRE(first > 0);
+  REQUIRE(::kill(first, SIGKILL) == 0);
+  REQUIRE(run_until(pair.loop, [&] {
+    const pid_t now = pair.uplink();
+    return now > 0 && now != first;
+  }));
+  pair.wait_for(true);
+
+  CHECK(pair.site->stop() == 0);
+  pair.wait_for(false);
+  CHECK(pair.uplink() == 0);
+  pair.site->start();
+  pair.wait_for(true);
+  pair.site->kill();
+  REQUIRE(run_until(pair.loop, [&] { return pair.uplink() == 0; }));
+}
+
+TEST_CASE("site: without a token its coordinator serves the site, says what is missing, and tries again") {
+  Pair pair;
+  pair.start_site();
+  REQUIRE(run_until(pair.loop, [&] {
+    const auto health = pair.site->json("GET", "/v1/status").at("health").as_array();
+    return !health.empty() && health[0].at("name") == "uplink" &&
+           health[0].at("text").as_string().find("token") != std::string::npos;
+  }));
+  pair.give_token();
+  pair.wait_for(true);
+  REQUIRE(run_until(pair.loop, [&] { return pair.site->json("GET", "/v1/status").at("health").as_array().empty(); }));
+}
