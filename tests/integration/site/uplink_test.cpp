@@ -196,6 +196,32 @@ TEST_CASE("uplink: an agent that is killed or stopped loses nothing of a part, a
   CHECK(uplink.site.parts.size() <= 1);
 }
 
+TEST_CASE("uplink: a part that waits for its worker stays at the site while another task has that") {
+  Uplink uplink;
+  uplink.site.finishes_at_once = false;
+  uplink.start();
+  uplink.give(uplink.task());
+  wire::Task other = uplink.task(wire::sum_codec, "t2");
+  other.ref.run = *RunId::parse("run-2");
+  uplink.give(other);
+  uplink.wait_for_part("t1");
+  const std::string agent = std::to_string(uplink.fleet.agent_pid());
+  std::ifstream children("/proc/" + agent + "/task/" + agent + "/children");
+  pid_t worker = 0;
+  children >> worker;
+  REQUIRE(worker > 0);
+  REQUIRE(::kill(worker, SIGKILL) == 0);
+  uplink.wait_for_part("t2");
+  CHECK(uplink.site.parts.contains("t1"));
+  uplink.site.finish("t2");
+  const auto second = uplink.fleet.next<wire::ResultMessage>("result");
+  CHECK(second.ref == other.ref);
+  CHECK(second.codec == wire::sum_codec);
+  uplink.site.finish("t1");
+  CHECK(uplink.fleet.next<wire::ResultMessage>("result").ref.task == *TaskId::parse("t1"));
+  CHECK(uplink.site.asked("DELETE /v1/parts/t1") == 0);
+}
+
 TEST_CASE("uplink: a cancelled task is taken back at the site, one that fails there fails with the site's words") {
   Uplink uplink;
   uplink.site.finishes_at_once = false;

@@ -111,6 +111,12 @@ TEST_CASE("flops-trainer: a job that cannot work is refused with the reason, and
     write_bytes(trainer.folder / "test-labels", "garbage");
     reason = "test split of 'digits'";
   }
+  SUBCASE("a part of a site's work") {
+    job.part = trainer::Part{};
+    job.part->key = "t1";
+    job.part->base = job.layout;
+    reason = "it is for flops-site";
+  }
   SUBCASE("out of the protocol's range") {
     job.training.epochs = 0;
     reason = "'training.epochs' must be";

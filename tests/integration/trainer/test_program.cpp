@@ -80,7 +80,7 @@ TEST_CASE("program: a worker refuses what is no job and goes on") {
       trainer::send_packet(ours.get(), trainer::to_json(trainer::Control::cancel)));  // nothing to cancel: no answer
   REQUIRE(::shutdown(ours.get(), SHUT_WR) == 0);
   CHECK(run_program({"--worker-fd", "3", "--threads", "1"}, theirs.get()).status == 0);
-  for (const char* reason : {"not JSON", "'v' must be 3", "'v' must be 3"}) {
+  for (const char* reason : {"not JSON", "'v' must be 4", "'v' must be 4"}) {
     const auto packet = trainer::receive_packet(ours.get());
     REQUIRE(packet);
     const auto answer = trainer::parse_answer(packet->text);
