@@ -143,7 +143,8 @@ TEST_CASE("registry: what sites send is recorded with its codec, and what they m
   REQUIRE(registry.open_round(run, 1));
   REQUIRE(registry.open_round(run, 2));
   const Digest base = crypto::sha256("base");
-  ContributionRow row{one, task("t1"), crypto::sha256("u"), 1000, 2'000'000'000, 0.5, 2.0, 1, base, 1, 9, wire::sum_codec};
+  ContributionRow row{one, task("t1"), crypto::sha256("u"), 1000, 2'000'000'000, 0.5, 2.0, 1, base,
+                      1,   9,          wire::sum_codec};
   REQUIRE(registry.add_contribution(run, 1, row).value());
   row.task = task("t2");
   row.codec = wire::lossless_codec;
