@@ -6,7 +6,7 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 5> migrations = {
+inline constexpr std::array<std::string_view, 6> migrations = {
     R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
@@ -118,6 +118,17 @@ ALTER TABLE new_rounds RENAME TO rounds;
 ALTER TABLE new_contributions RENAME TO contributions;
 ALTER TABLE new_metrics RENAME TO metrics;
 CREATE UNIQUE INDEX contributions_task ON contributions(run, task, device);
+)sql",
+    // Parts of another coordinator's runs: each is a run, with the key that the asker gave it. What was written before
+    // was asked for here.
+    R"sql(
+ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN part INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN first_round INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE asked_parts(
+  run TEXT PRIMARY KEY REFERENCES runs(id), key TEXT NOT NULL, base TEXT NOT NULL, sum INTEGER NOT NULL,
+  forgotten INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE UNIQUE INDEX asked_parts_key ON asked_parts(key) WHERE forgotten = 0;
 )sql"};
 
 }  // namespace flops::registry
