@@ -212,7 +212,8 @@ std::string runs_table(const json::value& answer) {
                {"ORIGIN"}});
   for (const json::value& run : array_field(answer, "runs")) {
     table.add({text(run, "id"), text(run, "state"), text(run, "model_name"), round_of(run), fixed(run, "accuracy", 4),
-               fixed(run, "loss", 4), bytes(run, "bytes_up"), bytes(run, "bytes_down"), time(run, "created_at"), origin_of(run)});
+               fixed(run, "loss", 4), bytes(run, "bytes_up"), bytes(run, "bytes_down"), time(run, "created_at"),
+               origin_of(run)});
   }
   return table.text();
 }

@@ -47,9 +47,9 @@ Result<> check(const tensor::SafetensorsFile& model, const Digest& expected, std
   if (!digest) {
     return fail(digest.error());
   }
-  return *digest == expected ? Result<>()
-                             : fail(ErrorKind::permanent, "it is the model {}, not {}", digest->short_hex(),
-                                    expected.short_hex());
+  return *digest == expected
+             ? Result<>()
+             : fail(ErrorKind::permanent, "it is the model {}, not {}", digest->short_hex(), expected.short_hex());
 }
 
 }  // namespace

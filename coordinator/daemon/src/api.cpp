@@ -75,8 +75,7 @@ void Api::handle(const http::Request& request, http::Reply reply) {
 
 std::expected<Role, http::Response> Api::role_of(const http::Request& request) {
   if (request.bearer.empty()) {
-    return std::unexpected(
-        error_response(401, "unauthenticated", "this needs a token: Authorization: Bearer ..."));
+    return std::unexpected(error_response(401, "unauthenticated", "this needs a token: Authorization: Bearer ..."));
   }
   auto role = parts_.registry.api_role(crypto::sha256(request.bearer));
   if (!role) {

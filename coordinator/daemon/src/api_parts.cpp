@@ -98,7 +98,8 @@ http::Response Api::ask_part(const http::Request& request) {
     }
   }
   if (known->size() >= most_parts) {
-    return error_response(429, "too_many", fmt::format("{} parts are known: delete those that are fetched", most_parts));
+    return error_response(429, "too_many",
+                          fmt::format("{} parts are known: delete those that are fetched", most_parts));
   }
   std::optional<tensor::Layout> layout;
   if (!asked->base.empty()) {
@@ -168,8 +169,8 @@ Result<json::object> Api::part_result(const AskedPart& part, const registry::Run
   const rounds::RunState& state = run.state;
   const bool trained = state.part == Part::rounds;
   const std::int64_t last = rounds::last_round(state);
-  auto contributions = trained ? parts_.registry.contributions(part.run, last)
-                               : Result<std::vector<registry::ContributionRow>>();
+  auto contributions =
+      trained ? parts_.registry.contributions(part.run, last) : Result<std::vector<registry::ContributionRow>>();
   auto figures = parts_.registry.model_figures(part.run, trained ? state.first_round - 1 : state.round);
   if (!contributions || !figures) {
     return fail(contributions ? figures.error() : contributions.error());
@@ -198,8 +199,8 @@ http::Response Api::get_sum(const AskedPart& part) {
   response.content_type = "application/octet-stream";
   response.file = parts_.runs.sum_file(part.run);
   std::error_code error;
-  const bool there = part.sum && *run && (*run)->state.phase == Phase::finished &&
-                     std::filesystem::exists(response.file, error);
+  const bool there =
+      part.sum && *run && (*run)->state.phase == Phase::finished && std::filesystem::exists(response.file, error);
   return there ? response : error_response(404, "not_found", "the part has no sum (yet)");
 }
 

@@ -123,17 +123,16 @@ void RunController::perform(const ClusterId& node, const rounds::CloseRound& act
   }
   ++closing_;
   const Node& open = active_->nodes[node];
-  parts_.worker.submit(
-      [models = parts_.models, sum = open.sum, base = state->model, &downloads = parts_.downloads,
-       how = closing_of(node, *state)] { return close(models, downloads, *sum, base, how); },
-      [this, node, round = action.round, generation = open.generation](const Result<Closed>& closed) {
-        --closing_;
-        if (is_open(node, generation)) {
-          round_closed(node, round, closed);
-        } else if (closed) {
-          remove_unrecorded(closed->model.digest);
-        }
-      });
+  parts_.worker.submit([models = parts_.models, sum = open.sum, base = state->model, &downloads = parts_.downloads,
+                        how = closing_of(node, *state)] { return close(models, downloads, *sum, base, how); },
+                       [this, node, round = action.round, generation = open.generation](const Result<Closed>& closed) {
+                         --closing_;
+                         if (is_open(node, generation)) {
+                           round_closed(node, round, closed);
+                         } else if (closed) {
+                           remove_unrecorded(closed->model.digest);
+                         }
+                       });
 }
 
 RunController::Closing RunController::closing_of(const ClusterId& node, const rounds::RunState& state) {

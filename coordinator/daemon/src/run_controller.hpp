@@ -231,7 +231,7 @@ class RunController {
     aggregation::NewModel model;
     std::optional<aggregation::EncodedModel> delta;  // none: no device is given the model
   };
-  struct Closing {  // how the sum of a round is closed
+  struct Closing {                                           // how the sum of a round is closed
     std::shared_ptr<const algorithms::Algorithm> algorithm;  // none: into the mean
     Digest algorithm_state;
     std::uint64_t population = 0;

@@ -109,10 +109,9 @@ void RunController::next_run() {
 // How long devices may take to come back after the coordinator's start.
 std::chrono::seconds RunController::return_within() const {
   constexpr std::chrono::seconds connecting{10};
-  return connecting +
-         transfer::reconnect_window(static_cast<std::int64_t>(parts_.fleet.devices().size()),
-                                    parts_.config.reconnect.rate,
-                                    std::chrono::duration_cast<std::chrono::seconds>(parts_.config.reconnect.max_window));
+  return connecting + transfer::reconnect_window(
+                          static_cast<std::int64_t>(parts_.fleet.devices().size()), parts_.config.reconnect.rate,
+                          std::chrono::duration_cast<std::chrono::seconds>(parts_.config.reconnect.max_window));
 }
 
 // After a restart all devices are away at first. The next round must not become small because its model was made
