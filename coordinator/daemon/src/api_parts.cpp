@@ -70,7 +70,7 @@ http::Response Api::route_part(const http::Request& request, const std::string& 
     return error_response(405, "method", "only GET and DELETE");
   }
   constexpr std::string_view sum = "/sum";
-  const bool of_sum = get && rest.ends_with(sum);
+  const bool of_sum = get && rest.size() > sum.size() + 1 && rest.ends_with(sum);
   const auto key = TaskId::parse(std::string_view(rest).substr(1, rest.size() - 1 - (of_sum ? sum.size() : 0)));
   auto found = key ? parts_.registry.asked_parts(*key) : Result<std::vector<AskedPart>>();
   if (!found) {
