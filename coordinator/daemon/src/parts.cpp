@@ -24,8 +24,8 @@ std::filesystem::path RunController::sum_file(const RunId& run) const {
   return parts_.config.state_folder / "sums" / run.str();
 }
 
-Result<bool> RunController::wants_sum(const registry::RunRow& run) {
-  const auto key = TaskId::parse(run.origin);
+Result<bool> RunController::wants_sum(const RunId& run, const std::string& origin) {
+  const auto key = TaskId::parse(origin);
   if (!key) {
     return false;
   }
@@ -33,7 +33,7 @@ Result<bool> RunController::wants_sum(const registry::RunRow& run) {
   if (!asked) {
     return fail(asked.error());
   }
-  return !asked->empty() && asked->front().run == run.state.id && asked->front().sum;
+  return !asked->empty() && asked->front().run == run && asked->front().sum;
 }
 
 // A part waits only for devices that are known to have the data and were connected before the coordinator's restart.

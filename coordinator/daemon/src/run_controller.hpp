@@ -145,7 +145,7 @@ class RunController {
   [[nodiscard]] Result<> activate_next();
   [[nodiscard]] Result<std::unique_ptr<Active>> taken_up(const RunId& id);
   void next_run();
-  [[nodiscard]] Result<bool> wants_sum(const registry::RunRow& run);
+  [[nodiscard]] Result<bool> wants_sum(const RunId& run, const std::string& origin);
   [[nodiscard]] std::chrono::seconds return_within() const;
   [[nodiscard]] SteadyTime devices_there_by(const rounds::RunState& part) const;
   [[nodiscard]] Result<> expect_participants(Active& run);

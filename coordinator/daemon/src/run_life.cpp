@@ -89,7 +89,7 @@ Result<std::unique_ptr<RunController::Active>> RunController::taken_up(const Run
     }
     run->layout = *std::move(layout);
   }
-  auto sum = wants_sum(**row);
+  auto sum = wants_sum(id, (*row)->origin);
   if (!sum) {
     return fail(sum.error());
   }

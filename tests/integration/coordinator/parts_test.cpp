@@ -417,7 +417,8 @@ TEST_CASE("parts: hostile and mistaken requests") {
     CHECK(s.coordinator.api("PUT", "/v1/models/" + other).status == 422);
     CHECK(s.coordinator.api("PUT", "/v1/models/" + other, good.substr(0, good.size() - 1)).status == 422);
     CHECK(s.coordinator.api("PUT", "/v1/models/" + other, std::string(6'000'000, 'x')).status == 413);
-    for (const std::string name : {"", "hello", "A" + other.substr(1), other + "0", std::string(64, '0')}) {
+    const std::vector<std::string> names{"", "hello", "A" + other.substr(1), other + "0", std::string(64, '0')};
+    for (const std::string& name : names) {
       CHECK(s.coordinator.api("PUT", "/v1/models/" + name, good).status == 404);
     }
     CHECK(s.coordinator.api_with("", "PUT", "/v1/models/" + other, good).status == 401);
