@@ -53,6 +53,12 @@ std::string round_of(const json::value& run) {
   return fmt::format("{}/{}", integer(run, "round"), integer(run, "rounds_total"));
 }
 
+// A run that another coordinator asked for is a part of one of its runs.
+std::string origin_of(const json::value& run) {
+  const auto origin = text_field(run, "origin");
+  return origin ? fmt::format("{} ({})", *origin, text(run, "part")) : "-";
+}
+
 std::string online(const json::value& device) {
   const json::value* value = field(device, "online");
   return value == nullptr || !value->is_bool() ? "-" : value->get_bool() ? "online" : "offline";
@@ -211,10 +217,12 @@ std::string runs_table(const json::value& answer) {
                {"LOSS", Align::right},
                {"BYTES UP", Align::right},
                {"BYTES DOWN", Align::right},
-               {"CREATED"}});
+               {"CREATED"},
+               {"ORIGIN"}});
   for (const json::value& run : array_field(answer, "runs")) {
     table.add({text(run, "id"), text(run, "state"), text(run, "model_name"), round_of(run), fixed(run, "accuracy", 4),
-               fixed(run, "loss", 4), bytes(run, "bytes_up"), bytes(run, "bytes_down"), time(run, "created_at")});
+               fixed(run, "loss", 4), bytes(run, "bytes_up"), bytes(run, "bytes_down"), time(run, "created_at"),
+               origin_of(run)});
   }
   return table.text();
 }
@@ -237,6 +245,7 @@ std::string run_details(const json::value& run) {
   std::string out = details({{"run", text(run, "id")},
                              {"state", text(run, "state")},
                              {"reason", text(run, "reason")},
+                             {"origin", origin_of(run)},
                              {"model", text(run, "model_name")},
                              {"algorithm", text(run, "algorithm")},
                              {"parameters", integer(run, "parameters")},

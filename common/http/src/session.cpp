@@ -1,7 +1,8 @@
 #include "session.hpp"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
+#include <cerrno>
 #include <optional>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include <boost/beast/ssl.hpp>
 
 #include "flops/core/log.hpp"
+#include "message_rules.hpp"
 #include "target.hpp"
 
 namespace flops::http {
@@ -32,33 +34,16 @@ constexpr milliseconds kLinger{2'000};
 constexpr std::size_t kMaxLinger = 16U << 20U;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
-bool safe_header(std::string_view name, std::string_view value) {
-  const auto token = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; };
-  const auto printable = [](unsigned char c) { return (c >= 0x20 && c != 0x7f) || c == '\t'; };
-  return !name.empty() && std::ranges::all_of(name, token) && std::ranges::all_of(value, printable);
-}
-
-bool sendable(const Response& response) {
-  return response.status >= 200 && response.status <= 599 && safe_header("Content-Type", response.content_type) &&
-         std::ranges::all_of(response.headers, [](const auto& row) { return safe_header(row.first, row.second); });
-}
-
-// `text` is ours and needs no escapes.
-Response refusal(int status, std::string_view text) {
-  return {.status = status, .body = fmt::format("{{\"error\":\"{}\"}}", text)};
-}
-
-std::string bearer_of(std::string_view authorization) {
-  constexpr std::string_view scheme = "bearer ";
-  if (authorization.size() <= scheme.size() || !beast::iequals(authorization.substr(0, scheme.size()), scheme)) {
-    return {};
-  }
-  authorization.remove_prefix(std::min(authorization.find_first_not_of(' ', scheme.size()), authorization.size()));
-  return std::string(authorization);
-}
-
 std::string_view view(beast::string_view text) {
   return {text.data(), text.size()};
+}
+
+// The disk's word, not the connection's, about an upload.
+bool is_about_the_file(const error_code& error) {
+  constexpr std::array of_files{ENOSPC, EDQUOT, EFBIG, EIO, EROFS};
+  return (error.category() == boost::system::system_category() ||
+          error.category() == boost::system::generic_category()) &&
+         std::ranges::find(of_files, error.value()) != of_files.end();
 }
 
 // One connection. Every operation holds a reference; close() ends them all.
@@ -83,7 +68,12 @@ class BeastSession final : public Session, public std::enable_shared_from_this<B
   void wait_for_request(milliseconds timeout);
   void read_header();
   void on_header(const error_code& error);
+  [[nodiscard]] Request head(Target target) const;
+  // False: refused, and answered.
+  [[nodiscard]] bool take_body(const BodyPlan& plan);
+  [[nodiscard]] bool open_upload(const Upload& upload);
   void read_body();
+  void receive();
   void on_request(const error_code& error);
   void handle(Target target);
   void refuse(const error_code& error);
@@ -94,12 +84,16 @@ class BeastSession final : public Session, public std::enable_shared_from_this<B
   template <class Body>
   void write(std::shared_ptr<Writing<Body>> writing);
   void on_written();
+  void remove_upload();
   void discard(std::size_t budget);
   void shut_down();
 
   beast::ssl_stream<beast::tcp_stream> stream_;
   beast::flat_buffer buffer_{kMaxBuffer};
   std::optional<bhttp::request_parser<bhttp::string_body>> parser_;
+  std::optional<bhttp::request_parser<bhttp::file_body>> upload_;  // instead, for an upload
+  std::filesystem::path upload_file_;
+  std::uint64_t max_body_ = 0;
   std::shared_ptr<Shared> shared_;
   std::string peer_;
   bool keep_alive_ = false;
@@ -145,6 +139,14 @@ void BeastSession::close() {
   }
   shared_->sessions.erase(this);
   beast::get_lowest_layer(stream_).close();
+  remove_upload();
+}
+
+void BeastSession::remove_upload() {
+  if (!upload_file_.empty()) {
+    std::error_code ignored;  // whoever keeps it has renamed it
+    std::filesystem::remove(std::exchange(upload_file_, {}), ignored);
+  }
 }
 
 // The first byte may be long in coming; the clock of the request starts with it.
@@ -166,7 +168,7 @@ void BeastSession::wait_for_request(milliseconds timeout) {
 void BeastSession::read_header() {
   parser_.emplace();
   parser_->header_limit(kMaxHeader);
-  parser_->body_limit(shared_->options.max_body);
+  parser_->body_limit(boost::none);  // until the header says what it is
   arm(shared_->options.request_timeout);
   bhttp::async_read_header(
       stream_, buffer_, *parser_,
@@ -180,7 +182,15 @@ void BeastSession::on_header(const error_code& error) {
   if (error) {
     return refuse(error);
   }
-  if (!beast::iequals(parser_->get()[bhttp::field::expect], "100-continue") || parser_->is_done()) {
+  const bool waits = beast::iequals(parser_->get()[bhttp::field::expect], "100-continue") && !parser_->is_done();
+  BodyPlan plan;
+  if (auto target = parse_target(view(parser_->get().target())); target && shared_->options.plan_body) {
+    plan = shared_->options.plan_body(head(*std::move(target)));
+  }
+  if (!take_body(plan)) {
+    return;
+  }
+  if (!waits) {
     return read_body();
   }
   asio::async_write(stream_, asio::buffer(kContinue),
@@ -192,7 +202,65 @@ void BeastSession::on_header(const error_code& error) {
                     });
 }
 
+Request BeastSession::head(Target target) const {
+  const bhttp::request_header<>& header = upload_ ? upload_->get().base() : parser_->get().base();
+  return {.method = std::string(view(header.method_string())),
+          .path = std::move(target.path),
+          .query = std::move(target.query),
+          .bearer = bearer_of(view(header[bhttp::field::authorization])),
+          .body = {},
+          .peer = peer_};
+}
+
+bool BeastSession::take_body(const BodyPlan& plan) {
+  if (const auto* response = std::get_if<Response>(&plan)) {
+    keep_alive_ = false;
+    unread_ = true;
+    respond(*response);
+    return false;
+  }
+  const auto* upload = std::get_if<Upload>(&plan);
+  max_body_ = upload != nullptr ? upload->max_bytes : shared_->options.max_body;
+  if (parser_->content_length().value_or(0) > max_body_) {
+    refuse(bhttp::error::body_limit);
+    return false;
+  }
+  parser_->body_limit(max_body_);
+  return upload == nullptr || open_upload(*upload);
+}
+
+bool BeastSession::open_upload(const Upload& upload) {
+  upload_.emplace(std::move(*parser_));
+  parser_.reset();
+  error_code error;
+  upload_->get().body().open(upload.file.c_str(), beast::file_mode::write_new, error);
+  if (error) {
+    refuse(503, fmt::format("the upload cannot be stored: {}", error.message()));
+    return false;
+  }
+  upload_file_ = upload.file;
+  return true;
+}
+
+// Piece by piece, so that the time-out is for progress.
+void BeastSession::receive() {
+  if (upload_->is_done()) {
+    return on_request({});
+  }
+  arm(shared_->options.request_timeout);
+  bhttp::async_read_some(stream_, buffer_, *upload_,
+                         [self = shared_from_this()](const error_code& error, std::size_t /*size*/) {
+                           if (error || self->closed_) {
+                             return self->on_request(error);
+                           }
+                           self->receive();
+                         });
+}
+
 void BeastSession::read_body() {
+  if (upload_) {
+    return receive();
+  }
   bhttp::async_read(
       stream_, buffer_, *parser_,
       [self = shared_from_this()](const error_code& error, std::size_t /*size*/) { self->on_request(error); });
@@ -206,16 +274,16 @@ void BeastSession::on_request(const error_code& error) {
     return refuse(error);
   }
   beast::get_lowest_layer(stream_).expires_never();  // the handler takes the time it needs
-  const auto& message = parser_->get();
-  keep_alive_ = message.keep_alive();
+  const bhttp::request_header<>& header = upload_ ? upload_->get().base() : parser_->get().base();
+  keep_alive_ = upload_ ? upload_->keep_alive() : parser_->keep_alive();
   // An answer to these two has no body where others have one; nothing here needs them.
-  if (message.method() == bhttp::verb::head || message.method() == bhttp::verb::connect) {
+  if (header.method() == bhttp::verb::head || header.method() == bhttp::verb::connect) {
     keep_alive_ = false;
     Response response = refusal(405, "");
     response.body.clear();
     return respond(std::move(response));
   }
-  auto target = parse_target(view(message.target()));
+  auto target = parse_target(view(header.target()));
   if (!target) {
     return refuse(400, target.error().what);
   }
@@ -223,21 +291,24 @@ void BeastSession::on_request(const error_code& error) {
 }
 
 void BeastSession::handle(Target target) {
-  auto& message = parser_->get();
-  const Request request{.method = std::string(view(message.method_string())),
-                        .path = std::move(target.path),
-                        .query = std::move(target.query),
-                        .bearer = bearer_of(view(message[bhttp::field::authorization])),
-                        .body = std::move(message.body()),
-                        .peer = peer_};
+  Request request = head(std::move(target));
+  if (upload_) {
+    request.upload = upload_file_;
+  } else {
+    request.body = std::move(parser_->get().body());
+  }
   parser_.reset();
+  upload_.reset();  // closes the file
   const auto pending = std::make_shared<PendingReply>(shared_from_this());
   shared_->handler(request, [pending](Response response) { pending->send(std::move(response)); });
 }
 
 void BeastSession::refuse(const error_code& error) {
   if (error == bhttp::error::body_limit) {
-    return refuse(413, fmt::format("the body is larger than {} bytes", shared_->options.max_body));
+    return refuse(413, fmt::format("the body is larger than {} bytes", max_body_));
+  }
+  if (upload_ && is_about_the_file(error)) {
+    return refuse(503, fmt::format("the upload cannot be stored: {}", error.message()));
   }
   if (error == bhttp::error::header_limit || error == bhttp::error::buffer_overflow) {
     return refuse(431, fmt::format("the header is larger than {} bytes", kMaxHeader));
@@ -259,6 +330,7 @@ void BeastSession::respond(Response response) {
   if (closed_) {
     return;
   }
+  remove_upload();
   if (!sendable(response)) {
     response = refusal(500, "the answer cannot be sent");
   }

@@ -2,6 +2,8 @@
 
 #include <bit>
 
+#include "model_header.hpp"
+
 namespace flops::aggregation {
 
 static_assert(std::endian::native == std::endian::little, "values are written as they lie in memory");
@@ -17,7 +19,7 @@ Result<ModelWriter> ModelWriter::open(const ModelFolder& models, const tensor::L
     return fail(file.error());
   }
   ModelWriter writer(models, layout, *std::move(file));
-  const std::string header = tensor::safetensors_header(layout, {{"format", "flops-edge"}});
+  const std::string header = model_header(layout);
   if (auto written = writer.write(std::as_bytes(std::span(header))); !written) {
     return fail(written.error());
   }

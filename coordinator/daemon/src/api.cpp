@@ -58,29 +58,43 @@ void Api::handle(const http::Request& request, http::Reply reply) {
     reply(enrol(request));
     return;
   }
-  if (request.bearer.empty()) {
-    reply(error_response(401, "unauthenticated", "this needs a token: Authorization: Bearer ..."));
-    return;
-  }
-  auto role = parts_.registry.api_role(crypto::sha256(request.bearer));
+  const auto role = role_of(request);
   if (!role) {
-    reply(error_response(role.error()));
+    reply(role.error());
     return;
   }
-  if (!*role) {
-    log::warn("api", "{} {} from {}: unknown token", request.method, request.path, request.peer);
-    reply(error_response(401, "unauthenticated", "unknown token"));
+  if (!request.upload.empty()) {
+    put_model(request, std::move(reply));
     return;
   }
   if (request.method == "GET" && request.query.contains("wait") && wait_for_run(request, reply)) {
     return;
   }
-  reply(route(request, **role));
+  reply(route(request, *role));
+}
+
+std::expected<Role, http::Response> Api::role_of(const http::Request& request) {
+  if (request.bearer.empty()) {
+    return std::unexpected(error_response(401, "unauthenticated", "this needs a token: Authorization: Bearer ..."));
+  }
+  auto role = parts_.registry.api_role(crypto::sha256(request.bearer));
+  if (!role) {
+    return std::unexpected(error_response(role.error()));
+  }
+  if (!*role) {
+    log::warn("api", "{} {} from {}: unknown token", request.method, request.path, request.peer);
+    return std::unexpected(error_response(401, "unauthenticated", "unknown token"));
+  }
+  return **role;
 }
 
 http::Response Api::route(const http::Request& request, Role role) {
   const bool get = request.method == "GET";
   const bool post = request.method == "POST";
+  if (const auto rest = after(request.path, "/v1/parts"); rest && (rest->empty() || rest->starts_with('/'))) {
+    return role == Role::viewer ? error_response(403, "denied", "this needs the role operator")
+                                : route_part(request, *rest);
+  }
   if (!get && !post) {
     return error_response(405, "method", "only GET and POST");
   }

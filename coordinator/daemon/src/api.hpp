@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <expected>
+
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json/object.hpp>
 
@@ -34,12 +36,15 @@ class Api {
     const Credentials& credentials;
     BrokerEndpoint broker;
     aggregation::ModelFolder models;
+    Worker& worker;
     std::function<std::string()> not_ready;  // why, or empty
     std::function<boost::json::object()> status;
   };
   explicit Api(Parts parts);
 
   void handle(const http::Request& request, http::Reply reply);
+  // A model that is put goes into a file; who may not put one is told so before it is sent.
+  [[nodiscard]] http::BodyPlan plan_body(const http::Request& head);
   // Something about a run changed: answers requests that wait for that.
   void changed();
   void stop();
@@ -51,6 +56,8 @@ class Api {
     SteadyTime until;
     http::Reply reply;
   };
+  // The role of the request's token, or why there is none.
+  [[nodiscard]] std::expected<registry::Role, http::Response> role_of(const http::Request& request);
   [[nodiscard]] http::Response health(const std::string& path) const;
   [[nodiscard]] http::Response enrol(const http::Request& request);
   [[nodiscard]] http::Response route(const http::Request& request, registry::Role role);
@@ -69,6 +76,17 @@ class Api {
   [[nodiscard]] http::Response show_cluster(const std::string& cluster);
   [[nodiscard]] http::Response list_models();
   [[nodiscard]] http::Response get_model(const std::string& digest);
+
+  // Parts of another coordinator's run (api_parts.cpp). `rest`: of the path, behind "/v1/parts".
+  [[nodiscard]] http::Response route_part(const http::Request& request, const std::string& rest);
+  [[nodiscard]] http::Response ask_part(const http::Request& request);
+  [[nodiscard]] http::Response known_part(const registry::AskedPart& part, const rounds::PartRequest& request);
+  [[nodiscard]] http::Response list_parts();
+  [[nodiscard]] http::Response show_part(const registry::AskedPart& part);
+  [[nodiscard]] http::Response get_sum(const registry::AskedPart& part);
+  [[nodiscard]] http::Response forget_part(const registry::AskedPart& part);
+  [[nodiscard]] Result<boost::json::object> part_result(const registry::AskedPart& part, const registry::RunRow& run);
+  void put_model(const http::Request& request, http::Reply reply);
   [[nodiscard]] bool wait_for_run(const http::Request& request, http::Reply& reply);
   void arm();
 

@@ -121,7 +121,10 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
   const std::string_view phase = state.phase == rounds::Phase::fitting || state.phase == rounds::Phase::aggregating
                                      ? "running"
                                      : to_string(state.phase);
+  const bool part = state.part != rounds::Part::whole;
   return {{"id", state.id.str()},
+          {"origin", run.origin.empty() ? json::value(nullptr) : json::value(run.origin)},
+          {"part", part ? json::value(rounds::to_string(state.part)) : json::value(nullptr)},
           {"revision", run.revision},
           {"state", phase},
           {"reason", state.reason},
@@ -129,7 +132,7 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
           {"data", state.spec.data},
           {"algorithm", state.spec.algorithm.name},
           {"round", state.round},
-          {"rounds_total", flat ? spec.cycles * spec.rounds : spec.cycles},
+          {"rounds_total", part ? rounds::last_round(state) : flat ? spec.cycles * spec.rounds : spec.cycles},
           {"cycle", flat ? rounds::cycle_of(spec, state.round) : state.round},
           {"cycles", spec.cycles},
           {"created_at", time_or_null(run.created_at)},

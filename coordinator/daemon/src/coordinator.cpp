@@ -216,13 +216,14 @@ Result<> Running::begin_api() {
     return fail(port.error(), "choosing the API's port");
   }
   api_ = std::make_unique<Api>(Api::Parts{loop_, config_, clock_, registry_, fleet_, runs_, credentials_,
-                                          broker_endpoint_, models_, [this] { return not_ready(); },
+                                          broker_endpoint_, models_, worker_, [this] { return not_ready(); },
                                           [this] { return status_json(status(true), fleet_, link_, inbox_bytes); }});
   http::ServerOptions options;
   options.address = config_.api.address;
   options.port = *port;
   options.certificate_pem = credentials_.server_certificate;
   options.key_pem = credentials_.server_key;
+  options.plan_body = [this](const http::Request& head) { return api_->plan_body(head); };
   auto server = http::Server::start(loop_, std::move(options), [this](const http::Request& request, http::Reply reply) {
     api_->handle(request, std::move(reply));
   });
@@ -408,7 +409,8 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(boost::asio::any_io_exec
   if (!fleet) {
     return fail(fleet.error());
   }
-  for (const auto& folder : {config.state_folder, config.state_folder / "models"}) {
+  for (const auto& folder :
+       {config.state_folder, config.state_folder / "models", config.state_folder / "sums"}) {
     if (auto made = make_folder(folder, 0700); !made) {
       return fail(made.error(), "state.folder");
     }

@@ -1,25 +1,10 @@
 // What clusters give to the top: after one round their sum, after several their model.
 #include "flops/aggregation/weight.hpp"
 #include "flops/core/log.hpp"
+#include "round_work.hpp"
 #include "run_controller.hpp"
 
 namespace flops::coordinator {
-
-namespace {
-
-// The work of all devices in a cluster's last round, as that of one participant.
-void count_work(registry::HandedUpRow& row, const std::vector<registry::ContributionRow>& contributions) {
-  std::uint64_t sample_steps = 0;
-  bool all_known = true;
-  for (const registry::ContributionRow& one : contributions) {
-    row.samples += one.weight;
-    sample_steps += one.weight * one.steps;
-    all_known = all_known && one.steps > 0;
-  }
-  row.steps = all_known && row.samples > 0 ? (sample_steps + row.samples / 2) / row.samples : 0;
-}
-
-}  // namespace
 
 std::uint64_t RunController::weight_of(const registry::HandedUpRow& row, std::int64_t cycle) const {
   return aggregation::weight_in_sum(active_->global->weight({row.samples, row.steps}), cycle - row.base_cycle,
@@ -161,7 +146,9 @@ Result<registry::HandedUpRow> RunController::result_of(const ClusterId& cluster)
   if (active_->spec().rounds > 1) {
     row.model = part.model;
   }
-  count_work(row, *contributions);
+  const RoundWork work = work_of_round(*contributions);
+  row.samples = work.samples;
+  row.steps = work.steps;
   return row;
 }
 

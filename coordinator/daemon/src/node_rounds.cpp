@@ -121,34 +121,61 @@ void RunController::perform(const ClusterId& node, const rounds::CloseRound& act
   if (action.round > state->first_round) {
     record_round(node, action.round - 1, "done");
   }
-  const Node& open = active_->nodes[node];
-  const std::uint64_t population =
-      active_->tree.flat() ? parts_.fleet.with_data(active_->spec().data, active_->role()).size() : 0;
   ++closing_;
-  parts_.worker.submit(
-      [models = parts_.models, sum = open.sum, base = state->model, &downloads = parts_.downloads,
-       algorithm = active_->step_of(node), kept = open.algorithm_state, population]() -> Result<Closed> {
-        if (!*sum) {
-          return fail(ErrorKind::cancelled, "the round has no sum");
-        }
-        auto model = (*sum)->close(models, {algorithm.get(), kept, population});
-        log::debug("runs", "the mean is stored");
-        sum->reset();  // its memory is free for the encoder
-        if (!model) {
-          return fail(model.error());
-        }
-        auto delta = aggregation::encode_model(models, downloads, model->digest, base);
-        if (!delta) {
-          return fail(delta.error());
-        }
-        return Closed{*model, *delta};
-      },
-      [this, node, round = action.round, generation = open.generation](const Result<Closed>& closed) {
-        --closing_;
-        if (is_open(node, generation)) {
-          round_closed(node, round, closed);
-        }
-      });
+  const Node& open = active_->nodes[node];
+  parts_.worker.submit([models = parts_.models, sum = open.sum, base = state->model, &downloads = parts_.downloads,
+                        how = closing_of(node, *state)] { return close(models, downloads, *sum, base, how); },
+                       [this, node, round = action.round, generation = open.generation](const Result<Closed>& closed) {
+                         --closing_;
+                         if (is_open(node, generation)) {
+                           round_closed(node, round, closed);
+                         } else if (closed) {
+                           remove_unrecorded(closed->model.digest);
+                         }
+                       });
+}
+
+RunController::Closing RunController::closing_of(const ClusterId& node, const rounds::RunState& state) {
+  Closing how;
+  how.algorithm = active_->step_of(node);
+  how.algorithm_state = active_->nodes[node].algorithm_state;
+  how.population = active_->tree.flat() ? parts_.fleet.with_data(active_->spec().data, active_->role()).size() : 0;
+  if (node.empty() && state.part == rounds::Part::rounds) {
+    how.encode = state.round < rounds::last_round(state);
+    if (state.spec.rounds == 1) {
+      how.algorithm = nullptr;  // the only step of the cycle is taken by who asked for the part
+      how.sum_file = active_->sum_wanted ? sum_file(active_->id()) : std::filesystem::path();
+    }
+  }
+  return how;
+}
+
+Result<RunController::Closed> RunController::close(const aggregation::ModelFolder& models, blob::FileStore& downloads,
+                                                   std::unique_ptr<aggregation::RoundSum>& sum, const Digest& base,
+                                                   const Closing& how) {
+  if (!sum) {
+    return fail(ErrorKind::cancelled, "the round has no sum");
+  }
+  if (!how.sum_file.empty()) {
+    if (auto stored = aggregation::store_sum(models, *sum, how.sum_file); !stored) {
+      return fail(stored.error());
+    }
+  }
+  auto model = sum->close(models, {how.algorithm.get(), how.algorithm_state, how.population});
+  log::debug("runs", "the mean is stored");
+  sum.reset();  // its memory is free for the encoder
+  if (!model) {
+    return fail(model.error());
+  }
+  Closed closed{*model, std::nullopt};
+  if (how.encode) {
+    auto delta = aggregation::encode_model(models, downloads, model->digest, base);
+    if (!delta) {
+      return fail(delta.error());
+    }
+    closed.delta = *delta;
+  }
+  return closed;
 }
 
 void RunController::round_closed(const ClusterId& node, std::int64_t round, const Result<Closed>& closed) {
@@ -156,15 +183,17 @@ void RunController::round_closed(const ClusterId& node, std::int64_t round, cons
     round_in_trouble(node, closed.error(), "closing the round");
     return;
   }
-  log::debug("runs", "round {}{}: the model is encoded for the next one", round, name_of(node));
+  log::debug("runs", "round {}{}: the model is there", round, name_of(node));
   const Digest base = active_->tree.node(node)->model;
   if (auto recorded = new_model(node, round, closed->model, *active_->layout); !recorded) {
     round_in_trouble(node, recorded.error(), "recording the model");
     return;
   }
-  Version& version = active_->versions[closed->model.digest];
-  version.previous = base;
-  version.encoded[base] = closed->delta;
+  if (closed->delta) {
+    Version& version = active_->versions[closed->model.digest];
+    version.previous = base;
+    version.encoded[base] = *closed->delta;
+  }
   if (node.empty() && !active_->tree.flat()) {
     regroup();
     fleet_changed();

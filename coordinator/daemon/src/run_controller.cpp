@@ -48,6 +48,7 @@ bool has_open_round(const rounds::RunState& state) {
 RunController::RunController(Parts parts, std::function<void()> changed)
     : parts_(std::move(parts)),
       changed_(std::move(changed)),
+      started_(parts_.clock.steady()),
       grants_(static_cast<std::uint32_t>(parts_.config.limits.fleet_chunks),
               static_cast<std::uint32_t>(parts_.config.limits.device_chunks)) {}
 
@@ -204,6 +205,7 @@ void RunController::tick() {
   }
   sweep_updates();
   sweep_states();
+  sweep_forgotten();
   if (!active_ || !records_.settled()) {
     return;
   }

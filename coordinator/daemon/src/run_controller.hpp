@@ -53,6 +53,12 @@ class RunController {
   void resume();
 
   [[nodiscard]] Result<RunId> start(const rounds::RunSpec& spec);
+  // A part that another coordinator asked for; `layout` of its base, none when it has none (parts.cpp).
+  [[nodiscard]] Result<RunId> start(const rounds::PartRequest& request, const std::optional<tensor::Layout>& layout);
+  // Stops it when it works, and removes its results. An error of the storage's: to be asked for again.
+  [[nodiscard]] Result<> forget(const registry::AskedPart& part);
+  // Where the sum of a part lies when it is finished and gives one.
+  [[nodiscard]] std::filesystem::path sum_file(const RunId& run) const;
   // An error of the storage's: the run stops once that can be recorded.
   [[nodiscard]] Result<> stop(const RunId& run);
   [[nodiscard]] std::int64_t active_runs() const { return active_ ? 1 : 0; }
@@ -120,6 +126,7 @@ class RunController {
     std::map<Digest, Version> versions;        // those that are started from, also by late tasks
     std::map<TaskId, Upload> uploads;
     std::set<TaskId> acknowledged;
+    bool sum_wanted = false;  // of a part: that of its only round
 
     [[nodiscard]] const RunId& id() const { return tree.top.id; }
     [[nodiscard]] const rounds::RunSpec& spec() const { return tree.spec; }
@@ -140,6 +147,9 @@ class RunController {
   [[nodiscard]] Result<> activate_next();
   [[nodiscard]] Result<std::unique_ptr<Active>> taken_up(const RunId& id);
   void next_run();
+  [[nodiscard]] Result<bool> wants_sum(const RunId& run, const std::string& origin);
+  [[nodiscard]] std::chrono::seconds return_within() const;
+  [[nodiscard]] SteadyTime devices_there_by(const rounds::RunState& part) const;
   [[nodiscard]] Result<> expect_participants(Active& run);
   void expect_nobody();
   void feed(const ClusterId& node, const rounds::Event& event);
@@ -221,13 +231,24 @@ class RunController {
   };
   struct Closed {
     aggregation::NewModel model;
-    aggregation::EncodedModel delta;
+    std::optional<aggregation::EncodedModel> delta;  // none: no device is given the model
+  };
+  struct Closing {                                           // how the sum of a round is closed
+    std::shared_ptr<const algorithms::Algorithm> algorithm;  // none: into the mean
+    Digest algorithm_state;
+    std::uint64_t population = 0;
+    std::filesystem::path sum_file;  // where it is kept too; none: it is not
+    bool encode = true;              // for the next round
   };
   Node& new_sum(const ClusterId& node);
   [[nodiscard]] Result<std::vector<Summand>> summands(std::int64_t round, const ClusterId& cluster);
   [[nodiscard]] static Result<> add_stored(blob::FileStore& updates, aggregation::RoundSum& sum,
                                            const std::vector<Summand>& summands);  // the worker's
   [[nodiscard]] std::uint64_t weight_of(const algorithms::Contribution& work, std::int64_t staleness) const;
+  [[nodiscard]] Closing closing_of(const ClusterId& node, const rounds::RunState& state);
+  [[nodiscard]] static Result<Closed> close(const aggregation::ModelFolder& models, blob::FileStore& downloads,
+                                            std::unique_ptr<aggregation::RoundSum>& sum, const Digest& base,
+                                            const Closing& how);  // the worker's
   void open_top();
   void round_closed(const ClusterId& node, std::int64_t round, const Result<Closed>& closed);
   [[nodiscard]] Result<> new_model(const ClusterId& node, std::int64_t round, const aggregation::NewModel& model,
@@ -254,6 +275,9 @@ class RunController {
   [[nodiscard]] Result<std::set<Digest>> needed_updates();
   void sweep_states();
   [[nodiscard]] Result<std::set<Digest>> needed_states();
+  void sweep_forgotten();
+  [[nodiscard]] Result<> remove_results(const RunId& forgotten);
+  void remove_unrecorded(const Digest& model);
 
   // State topics (status.cpp).
   void publish_status();
@@ -272,11 +296,13 @@ class RunController {
 
   Parts parts_;
   std::function<void()> changed_;
+  const SteadyTime started_;
   std::unique_ptr<Active> active_;
   std::uint64_t sums_opened_ = 0;
   std::uint64_t uploads_begun_ = 0;
   bool sweep_due_ = true;
   bool states_sweep_due_ = true;
+  bool forgotten_sweep_due_ = true;
   int closing_ = 0;              // rounds, with the worker: their states are not recorded yet
   bool next_due_ = false;        // which run is next could not be read
   std::string next_problem_;     // why

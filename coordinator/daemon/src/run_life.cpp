@@ -46,7 +46,11 @@ Result<> RunController::activate_next() {
   active_ = *std::move(run);
   next_due_ = false;
   regroup();
-  const bool goes_on = active_->tree.top.phase != Phase::waiting;
+  rounds::RunState& top = active_->tree.top;
+  const bool goes_on = top.phase != Phase::waiting;
+  if (!goes_on && top.part != rounds::Part::whole) {
+    top.deadline = devices_there_by(top);
+  }
   log::info("runs", "{} {}", active_->id(), goes_on ? "goes on after a restart" : "is next");
   if (goes_on) {
     advance([this] { return rounds::on_restart(active_->tree, grouped(), parts_.clock.steady()); });
@@ -85,6 +89,11 @@ Result<std::unique_ptr<RunController::Active>> RunController::taken_up(const Run
     }
     run->layout = *std::move(layout);
   }
+  auto sum = wants_sum(id, (*row)->origin);
+  if (!sum) {
+    return fail(sum.error());
+  }
+  run->sum_wanted = *sum;
   return run;
 }
 
@@ -97,10 +106,17 @@ void RunController::next_run() {
   }
 }
 
+// How long devices may take to come back after the coordinator's start.
+std::chrono::seconds RunController::return_within() const {
+  constexpr std::chrono::seconds connecting{10};
+  return connecting + transfer::reconnect_window(
+                          static_cast<std::int64_t>(parts_.fleet.devices().size()), parts_.config.reconnect.rate,
+                          std::chrono::duration_cast<std::chrono::seconds>(parts_.config.reconnect.max_window));
+}
+
 // After a restart all devices are away at first. The next round must not become small because its model was made
 // before they were back: those that took part are counted on for as long as they may take.
 Result<> RunController::expect_participants(Active& run) {
-  constexpr std::chrono::seconds connecting{10};
   expected_.clear();
   const auto expect = [this](const rounds::RunState& node) {
     for (const auto& [device, participant] : node.participants) {
@@ -129,10 +145,7 @@ Result<> RunController::expect_participants(Active& run) {
                            &registry::ContributionRow::device);
   }
   run.tree.top.least_wanted = expected_.empty() ? 0 : run.tree.top.wanted;
-  const std::chrono::seconds window =
-      transfer::reconnect_window(static_cast<std::int64_t>(parts_.fleet.devices().size()), parts_.config.reconnect.rate,
-                                 std::chrono::duration_cast<std::chrono::seconds>(parts_.config.reconnect.max_window));
-  expected_until_ = parts_.clock.steady() + window + connecting;
+  expected_until_ = parts_.clock.steady() + return_within();
   return {};
 }
 

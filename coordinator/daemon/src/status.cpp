@@ -29,7 +29,7 @@ void RunController::publish_status() {
   status.state = rounds::to_string(tree.top.phase);
   status.cycle = tree.flat() ? rounds::cycle_of(tree.spec, tree.top.round) : tree.top.round;
   status.round = tree.top.round;
-  status.rounds = tree.top.spec.rounds;
+  status.rounds = rounds::last_round(tree.top);
   status.participants = static_cast<std::int64_t>(tree.flat() ? tree.top.participants.size() : 0);
   for (const auto& [cluster, part] : tree.parts) {
     status.participants += static_cast<std::int64_t>(part.participants.size());

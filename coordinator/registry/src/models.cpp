@@ -22,6 +22,23 @@ Result<> Registry::save_metrics(const RunId& run, std::int64_t round, const Devi
   });
 }
 
+Result<ModelFigures> Registry::model_figures(const RunId& run, std::int64_t round) {
+  ModelFigures figures;
+  auto read = database_.each(
+      "SELECT COUNT(*), SUM(samples), SUM(accuracy * samples) / SUM(samples), SUM(loss * samples) / SUM(samples), "
+      "MIN(accuracy), MAX(accuracy) FROM metrics WHERE run = ? AND cluster = '' AND round = ?",
+      {run.str(), round}, [&](const Row& row) -> Result<> {
+        figures = {row.integer(0), static_cast<std::uint64_t>(row.integer(1)),
+                   row.number(2),  row.number(3),
+                   row.number(4),  row.number(5)};
+        return {};
+      });
+  if (!read) {
+    return fail(read.error());
+  }
+  return figures;
+}
+
 Result<std::vector<ClusterFigures>> Registry::cluster_figures(const RunId& run, const rounds::ClusterId& only) {
   std::vector<ClusterFigures> rows;
   auto read = database_.each(

@@ -74,20 +74,19 @@ Result<> Registry::save_participant(const RunState& state, const DeviceId& devic
 }
 
 Result<> Registry::read_parts(RunRow& run) {
-  constexpr auto last_part = static_cast<std::int64_t>(rounds::Part::evaluate);
   return database_.each(
       "SELECT cluster, part, first_round, phase, reason, round, model, wanted, failed_initialisations FROM parts "
       "WHERE run = ?",
       {run.state.id.str()}, [&](const Row& row) -> Result<> {
         auto cluster = ClusterId::parse(row.text(0));
         auto model = digest_or_none(row.text(6));
+        const auto kind = part_or_none(row.integer(1));
         RunState part;
-        if (!cluster || !model || row.integer(1) < 0 || row.integer(1) > last_part ||
-            !rounds::parse_phase(row.text(3), part.phase)) {
+        if (!cluster || !model || !kind || !rounds::parse_phase(row.text(3), part.phase)) {
           return fail(ErrorKind::corrupt, "clusters of run {} are not readable", run.state.id);
         }
         part.id = run.state.id;
-        part.part = static_cast<rounds::Part>(row.integer(1));
+        part.part = *kind;
         part.first_round = row.integer(2);
         part.reason = row.text(4);
         part.round = row.integer(5);

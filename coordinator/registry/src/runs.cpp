@@ -10,14 +10,15 @@ using store::Row;
 
 constexpr std::string_view run_columns =
     "id, spec, phase, reason, round, model, failed_initialisations, layout, parameters, revision, created_at, "
-    "finished_at, wanted";
+    "finished_at, wanted, origin, part, first_round";
 
 Result<RunRow> read_run(const Row& row) {
   RunRow run;
   auto id = RunId::parse(row.text(0));
   auto spec = rounds::parse_run_spec(row.text(1), rounds::SpecFrom::record);
   auto model = digest_or_none(row.text(5));
-  if (!id || !spec || !model || !rounds::parse_phase(row.text(2), run.state.phase)) {
+  const auto part = part_or_none(row.integer(14));
+  if (!id || !spec || !model || !part || !rounds::parse_phase(row.text(2), run.state.phase)) {
     return fail(ErrorKind::corrupt, "the record of run '{}' is not readable{}{}", row.text(0), spec ? "" : ": ",
                 spec ? "" : spec.error().what);
   }
@@ -33,6 +34,9 @@ Result<RunRow> read_run(const Row& row) {
   run.created_at = row.integer(10);
   run.finished_at = row.integer(11);
   run.state.wanted = row.integer(12);
+  run.origin = row.text(13);
+  run.state.part = *part;
+  run.state.first_round = row.integer(15);
   return run;
 }
 
@@ -63,19 +67,21 @@ Result<> Registry::bump(const RunId& run) {
   return database_.run("UPDATE runs SET revision = revision + 1 WHERE id = ?", {run.str()});
 }
 
+Result<> Registry::insert_run(const rounds::RunSpec& spec, RunId& id) {
+  auto last = database_.integer("SELECT COALESCE(MAX(number), 0) FROM runs");
+  if (!last) {
+    return fail(last.error());
+  }
+  const std::int64_t number = last->value_or(0) + 1;
+  const std::string text = rounds::to_json(spec);
+  id = RunId::parse(fmt::format("run-{}", number)).value_or(RunId());
+  return database_.run("INSERT INTO runs(number, id, spec, phase, created_at) VALUES(?, ?, ?, 'waiting', ?)",
+                       {number, id.str(), text, now()});
+}
+
 Result<RunId> Registry::add_run(const rounds::RunSpec& spec) {
   RunId id;
-  const std::string text = rounds::to_json(spec);
-  auto added = database_.transaction([&]() -> Result<> {
-    auto last = database_.integer("SELECT COALESCE(MAX(number), 0) FROM runs");
-    if (!last) {
-      return fail(last.error());
-    }
-    const std::int64_t number = last->value_or(0) + 1;
-    id = RunId::parse(fmt::format("run-{}", number)).value_or(RunId());
-    return database_.run("INSERT INTO runs(number, id, spec, phase, created_at) VALUES(?, ?, ?, 'waiting', ?)",
-                         {number, id.str(), text, now()});
-  });
+  auto added = database_.transaction([&] { return insert_run(spec, id); });
   if (!added) {
     return fail(added.error());
   }

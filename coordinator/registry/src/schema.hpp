@@ -126,6 +126,17 @@ ALTER TABLE metrics ADD COLUMN accuracy_min REAL NOT NULL DEFAULT 0;
 ALTER TABLE metrics ADD COLUMN accuracy_max REAL NOT NULL DEFAULT 0;
 ALTER TABLE metrics ADD COLUMN devices INTEGER NOT NULL DEFAULT 1;
 UPDATE metrics SET accuracy_min = accuracy, accuracy_max = accuracy;
+)sql",
+    // Parts of another coordinator's runs: each is a run, with the key that the asker gave it. What was written before
+    // was asked for here.
+    R"sql(
+ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN part INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN first_round INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE asked_parts(
+  run TEXT PRIMARY KEY REFERENCES runs(id), key TEXT NOT NULL, base TEXT NOT NULL, sum INTEGER NOT NULL,
+  forgotten INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE UNIQUE INDEX asked_parts_key ON asked_parts(key) WHERE forgotten = 0;
 )sql"};
 
 }  // namespace flops::registry

@@ -12,7 +12,33 @@ constexpr std::int64_t max_failed_initialisations = 3;
 
 }  // namespace
 
+// Who asked for the part can ask others, so it does not wait for devices, but for those that are on their way.
+void Transition::begin_or_fail() {
+  const std::size_t needed =
+      state_.part == Part::initialise ? std::size_t{1} : static_cast<std::size_t>(state_.spec.min_fit);
+  if (state_.available.size() >= needed) {
+    state_.reason.clear();
+    begin_part();
+    return;
+  }
+  state_.reason =
+      fmt::format("{} of {} devices with the data '{}' are online", state_.available.size(), needed, state_.spec.data);
+  if (now_ >= state_.deadline) {
+    over(Phase::failed, state_.reason);
+  }
+}
+
+void Transition::deadline_of_waiting() {
+  if (state_.part != Part::whole) {
+    begin_or_fail();
+  }
+}
+
 void Transition::start_when_possible() {
+  if (state_.part != Part::whole) {
+    begin_or_fail();
+    return;
+  }
   const auto wanted = static_cast<std::size_t>(state_.spec.min_available);
   if (state_.available.size() < wanted) {
     const Grouping& clusters = state_.spec.clusters;

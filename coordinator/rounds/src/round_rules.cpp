@@ -130,8 +130,7 @@ void Transition::close_when_complete() {
 }
 
 void Transition::close_round() {
-  // The sum of a cluster's only round goes up as it is.
-  if (state_.part == Part::rounds && state_.spec.rounds == 1) {
+  if (state_.sum_goes_up) {
     cancel_open_tasks("the round is closed");
     over(Phase::finished, "");
     return;

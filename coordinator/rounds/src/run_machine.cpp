@@ -50,6 +50,7 @@ void Transition::operator()(const Tick&) {
     return;
   }
   switch (state_.phase) {
+    case Phase::waiting: deadline_of_waiting(); break;
     case Phase::initialising: deadline_of_initialisation(); break;
     case Phase::fitting: deadline_of_round(); break;
     case Phase::evaluating: finish(); break;

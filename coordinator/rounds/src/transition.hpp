@@ -45,6 +45,8 @@ class Transition {
 
   // The first model (initialisation.cpp).
   void start_when_possible();
+  void begin_or_fail();
+  void deadline_of_waiting();
   [[nodiscard]] const DeviceId* unasked() const;
   void initialise_when_nobody_does();
   void deadline_of_initialisation();

@@ -42,6 +42,11 @@ RunSpec part_spec(const RunSpec& spec) {
   return part;
 }
 
+// The sum of a cluster's only round goes up as it is.
+bool sum_goes_up(const RunState& part) {
+  return part.part == Part::rounds && part.spec.rounds == 1;
+}
+
 Part part_of(TaskKind kind) {
   switch (kind) {
     case TaskKind::init: return Part::initialise;
@@ -121,6 +126,7 @@ class Step {
     part.id = tree_.top.id;
     part.spec = part_spec(tree_.spec);
     part.part = part_of(task.kind);
+    part.sum_goes_up = sum_goes_up(part);
     part.model = tree_.top.model;
     part.available = tree_.available[cluster];
     part.losses = tree_.losses;
@@ -207,6 +213,7 @@ Tree make_tree(RunState top, std::map<ClusterId, RunState> parts) {
   for (auto& [cluster, part] : tree.parts) {
     part.id = tree.top.id;
     part.spec = part_spec(tree.spec);
+    part.sum_goes_up = sum_goes_up(part);
   }
   return tree;
 }

@@ -18,7 +18,7 @@ CoordinatorProcess::CoordinatorProcess(boost::asio::io_context& loop,
     : loop_(loop), environment_(std::move(environment)) {
   const std::string config = settings +
                              "fleet = \"test\"\n[state]\nfolder = \"state\"\n[api]\nport = 0\n[broker]\nport = 0\n"
-                             "[limits]\nmax_weight = 1000\n";
+                             "[limits]\nmax_weight = 1000\nmax_parameters = 1000000\n";
   REQUIRE(replace_file(folder_ / "coordinator.toml", config).has_value());
   start();
 }

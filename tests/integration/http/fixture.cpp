@@ -5,6 +5,7 @@
 #include <iterator>
 #include <system_error>
 
+#include "flops/core/file.hpp"
 #include "flops/crypto/digest.hpp"
 #include "flops/crypto/key.hpp"
 
@@ -98,6 +99,13 @@ void TestServer::handle(const Request& request, const Reply& reply) {
       changed_.notify_all();
       return;
     }
+  }
+  if (request.path == "/upload") {
+    const std::string text = read_file(request.upload, 16U << 20U).value_or("no upload");
+    if (request.query.contains("keep")) {
+      std::filesystem::rename(request.upload, file);
+    }
+    return reply({.body = request.bearer + request.body + ":" + text});
   }
   if (request.path == "/file") {
     return reply({.content_type = "application/octet-stream", .file = file});

@@ -57,6 +57,7 @@ struct Identity {
 //   /bytes  `size` bytes                                            /later  kept until release()
 //   /drop   the reply is dropped                                    /bad-header  a header that smuggles another one
 //   /twice  replies twice
+//   /upload the content of the upload, which `keep` renames to `file`
 class TestServer {
  public:
   explicit TestServer(ServerOptions options = {}, Identity identity = test_identity());

@@ -93,10 +93,21 @@ TEST_CASE("views: a run with its rounds") {
   const std::string text = run_details(run);
   CHECK(has(text, "best model:  abcd, of round 1, by accuracy 0.8000\n"));
   CHECK(has(text, "round:       2/2\n"));
+  CHECK(has(text, "origin:      -\n"));
   CHECK(has(text, "accuracy:    0.8712\n"));
   CHECK(has(text, "2023-11-14T22:13:20Z"));
   CHECK(has(text, "    1    0.8000    0.5000             5     1        2     1.0 KiB        10 B     1.23\n"));
   CHECK(has(text, "    2         -         -             -     -        -           -           -        -\n"));
+}
+
+TEST_CASE("views: a run that is a part of another coordinator's") {
+  const char* run = R"({"id": "run-7", "state": "finished", "round": 5, "rounds_total": 5, "origin": "run-2.r5.0a1b",
+    "part": "train"})";
+  CHECK(has(run_details(json::parse(run)), "origin:      run-2.r5.0a1b (train)\n"));
+  const std::string table =
+      runs_table(json::parse(R"({"runs": [)" + std::string(run) + R"(, {"id": "run-6", "origin": null}]})"));
+  CHECK(has(table, "  run-2.r5.0a1b (train)\n"));
+  CHECK(has(table, "ORIGIN\n"));
 }
 
 TEST_CASE("views: clusters, in a run and alone") {

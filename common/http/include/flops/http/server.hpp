@@ -2,10 +2,10 @@
 //
 // All handlers run on the loop's thread. Limits hold before anything is allocated: header 8 KiB, body
 // `max_body`, `max_connections` at once (more are closed at accept), `request_timeout` for the handshake, for a whole
-// request and for each piece of an answer, `idle_timeout` between requests.
+// request, for each piece of an upload and of an answer, `idle_timeout` between requests.
 //
 // Answered without the handler, as {"error": "..."} and closed: 400 malformed request, escape, ".." or NUL, 405 HEAD
-// and CONNECT, 413 body too large, 431 header too large.
+// and CONNECT, 413 body too large, 431 header too large, 503 no room for an upload.
 #pragma once
 
 #include <chrono>
@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -31,6 +32,8 @@ struct Request {
   std::string bearer;                        // token of "Authorization: Bearer ...", or empty
   std::string body;
   std::string peer;  // address of the client
+  // Instead of `body`: the file it went into. Removed when the request is answered or dropped; to keep it, rename it.
+  std::filesystem::path upload{};
 };
 
 struct Response {
@@ -46,12 +49,22 @@ struct Response {
 using Reply = std::function<void(Response)>;
 using Handler = std::function<void(const Request&, Reply)>;
 
+// A body that goes into a file, piece by piece, and is never wholly in memory.
+struct Upload {
+  std::filesystem::path file;  // made for it; there must be none
+  std::uint64_t max_bytes = 0;
+};
+// What becomes of a body: it is kept in memory, becomes an upload, or is not wanted, with the answer.
+using BodyPlan = std::variant<std::monostate, Upload, Response>;
+
 struct ServerOptions {
   std::string address = "127.0.0.1";
   std::uint16_t port = 0;         // 0: any free one; see port()
   std::string certificate_pem{};  // chain, leaf first
   std::string key_pem{};
-  std::size_t max_body = 1U << 20U;
+  std::size_t max_body = 1U << 20U;  // in memory
+  // Asked on the loop's thread when a request's header is here and its body is not. None: all are kept in memory.
+  std::function<BodyPlan(const Request& head)> plan_body{};
   std::size_t max_connections = 256;
   std::chrono::milliseconds request_timeout{30'000};
   std::chrono::milliseconds idle_timeout{60'000};

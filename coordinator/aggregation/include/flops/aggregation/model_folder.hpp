@@ -38,6 +38,12 @@ class ModelFolder {
   std::filesystem::path folder_;
 };
 
+// Takes a model in that somebody else made: `file` gets its name in the folder when it is what it claims to be, synced.
+// permanent: it is not the model `expected`, has values that are not finite, more than `max_parameters`, or is not
+// written as models here are, and then it is left where it is.
+[[nodiscard]] Result<> take_in(const ModelFolder& models, const std::filesystem::path& file, const Digest& expected,
+                               std::uint64_t max_parameters);
+
 // Of a state of `vectors` vectors as long as `model`: the tensors "<k>/<name>", vector after vector. permanent: it
 // would pass the limits of a layout; worth asking before a run begins.
 [[nodiscard]] Result<tensor::Layout> state_layout(const tensor::Layout& model, std::size_t vectors);

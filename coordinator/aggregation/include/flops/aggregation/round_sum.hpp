@@ -102,6 +102,11 @@ class RoundSum {
   algorithms::Totals totals_;
 };
 
+// Writes the sum into this file, synced, all or nothing; what was there before is replaced. Its bytes. `models`: on the
+// same file system, for the time of writing.
+[[nodiscard]] Result<std::uint64_t> store_sum(const ModelFolder& models, const RoundSum& sum,
+                                              const std::filesystem::path& file);
+
 // Stores the model's initial parameters that a device made: a complete update (no base) in `layout`.
 [[nodiscard]] Result<NewModel> store_initial_model(const ModelFolder& models, const tensor::Layout& layout,
                                                    const StoredUpdate& update);

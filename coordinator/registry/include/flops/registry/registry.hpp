@@ -16,6 +16,7 @@
 #include "flops/core/digest.hpp"
 #include "flops/core/error.hpp"
 #include "flops/core/id.hpp"
+#include "flops/rounds/part_request.hpp"
 #include "flops/rounds/tree.hpp"
 #include "flops/store/database.hpp"
 #include "flops/wire/messages.hpp"
@@ -74,6 +75,24 @@ struct RunRow {
   std::int64_t finished_at = 0;  // 0: not yet
   std::uint64_t parameters = 0;
   std::string layout;  // canonical; empty before there is a model
+  std::string origin;  // key of the part that another coordinator asked for; empty: it was asked for here
+};
+
+// A part that another coordinator asked for, and has not asked to forget.
+struct AskedPart {
+  TaskId key;
+  RunId run;
+  Digest base;       // none: it makes the first model
+  bool sum = false;  // its exact sum is wanted
+
+  bool operator==(const AskedPart&) const = default;
+};
+
+// How good one model is on all devices that measured it.
+struct ModelFigures {
+  std::int64_t devices = 0;  // 0: nobody did, and the rest says nothing
+  std::uint64_t samples = 0;
+  double accuracy = 0, loss = 0, accuracy_min = 0, accuracy_max = 0;
 };
 
 // One device's, or one site's, accepted update in one round.
@@ -163,6 +182,22 @@ class Registry {
 
   // Gives the next run id: run-1, run-2, ...
   [[nodiscard]] Result<RunId> add_run(const rounds::RunSpec& spec);
+  // The same for a part that was asked for. `layout`, `parameters`: of its base; empty when it has none. permanent when
+  // a part with its key is known.
+  [[nodiscard]] Result<RunId> add_part(const rounds::PartRequest& request, std::string_view layout,
+                                       std::uint64_t parameters);
+  // In the order of their keys; of one key, or of all.
+  [[nodiscard]] Result<std::vector<AskedPart>> asked_parts(const std::optional<TaskId>& only = {});
+  // From then on its key is free; its files are still there.
+  [[nodiscard]] Result<> forget_part(const RunId& run);
+  // Forgotten parts whose files are still there.
+  [[nodiscard]] Result<std::vector<RunId>> forgotten_parts();
+  // By a run that was asked for here, or a part that is not forgotten.
+  [[nodiscard]] Result<bool> needs_model(const Digest& model);
+  // The models of a forgotten part, its base too, that nothing needs any more.
+  [[nodiscard]] Result<std::vector<Digest>> models_to_remove(const RunId& forgotten);
+  // Its files are gone, these models too.
+  [[nodiscard]] Result<> remove_part(const RunId& forgotten, const std::vector<Digest>& models);
   // Phase, round, model, reason and the participants of the phase, of the top.
   [[nodiscard]] Result<> save_run(const rounds::RunState& state);
   // The same of these nodes of the tree, together. A cluster that is not at work any more is removed.
@@ -216,6 +251,8 @@ class Registry {
   [[nodiscard]] Result<> save_metrics(const RunId& run, std::int64_t round, const DeviceId& device,
                                       const wire::Metrics& metrics, const rounds::ClusterId& cluster = {},
                                       const rounds::ClusterId& member = {});
+  // Of the model that a round of the top made.
+  [[nodiscard]] Result<ModelFigures> model_figures(const RunId& run, std::int64_t round);
   // Of the models of cycles, the oldest first; of all clusters, or of one.
   [[nodiscard]] Result<std::vector<ClusterFigures>> cluster_figures(const RunId& run,
                                                                     const rounds::ClusterId& only = {});
@@ -228,6 +265,7 @@ class Registry {
   [[nodiscard]] std::int64_t now() const { return unix_ms(clock_->wall()); }
   [[nodiscard]] Result<> step(const std::function<Result<>()>& body);
   [[nodiscard]] Result<> bump(const RunId& run);
+  [[nodiscard]] Result<> insert_run(const rounds::RunSpec& spec, RunId& id);
   [[nodiscard]] Result<> write_top(const rounds::RunState& state);
   [[nodiscard]] Result<> write_part(const RunId& run, const rounds::ClusterId& cluster, const rounds::RunState* state);
   [[nodiscard]] Result<> write_participants(const RunId& run, const rounds::ClusterId& cluster,

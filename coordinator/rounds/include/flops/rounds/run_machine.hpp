@@ -55,8 +55,9 @@ struct Participant {
   bool operator==(const Participant&) const = default;
 };
 
-// What a machine does: a whole run, or what a cluster was asked for by the level above (flops/rounds/tree.hpp). A part
-// is over when that is done; it has its model from above, except for one that makes the first.
+// What a machine does: a whole run, or what was asked for by the level above: of a cluster (flops/rounds/tree.hpp), or of
+// this coordinator by another one (flops/rounds/part_request.hpp). A part is over when that is done; it has its model
+// from above, except for one that makes the first.
 enum class Part { whole, initialise, rounds, evaluate };
 
 struct RunState {
@@ -64,13 +65,14 @@ struct RunState {
   RunSpec spec;
   Part part = Part::whole;
   std::int64_t first_round = 1;  // of Part::rounds; rounds are counted through all cycles
+  bool sum_goes_up = false;      // of Part::rounds with one round: its sum is not closed here
   Phase phase = Phase::waiting;
   std::string reason;                            // why it failed, stopped or waits
   std::int64_t round = 0;                        // 0 until there is an initial model
   Digest model;                                  // newest version; none before initialisation
   std::map<DeviceId, Participant> participants;  // of the current phase, and those still at late tasks
   std::int64_t wanted = 0;                       // updates this round was opened for, beyond which more are a surplus
-  SteadyTime deadline{};                         // of the current phase
+  SteadyTime deadline{};                         // of the current phase; of a part that waits: then it fails
   std::int64_t failed_initialisations = 0;
   std::int64_t least_wanted = 0;      // whatever share of those available it is; not stored
   bool overdue = false;               // a deadline of this round has passed; not stored
@@ -157,7 +159,8 @@ struct HandUp {
 using Action = std::variant<SendTask, CancelTask, OpenRound, CloseRound, EvaluationClosed, RunOver, HandUp>;
 
 [[nodiscard]] std::vector<Action> on_event(RunState& state, const Event& event, SteadyTime now);
-// The first actions of a part, whose devices are known (`available`).
+// The first actions of a part, whose devices are known (`available`). A part that is left waiting begins by itself with
+// the devices it needs.
 [[nodiscard]] std::vector<Action> begin_part(RunState& state, SteadyTime now);
 // The last round of the run or of the part.
 [[nodiscard]] inline std::int64_t last_round(const RunState& state) {
