@@ -78,7 +78,7 @@ stop_pids() {
   done
 }
 
-# Agents before the coordinator, so that they can say that they go.
+# Agents before the coordinator, so that they can say that they go; coordinators of sites with them.
 stop_all() {
   [ -z "$foreground_pid" ] || stop_pids 5 "$foreground_pid"
   stop_sampling
@@ -123,17 +123,29 @@ record() {
   [ "$kb" -le "$old" ] || echo "$kb" >"$1"
 }
 
+# program_of PID: sets `program`, as memory_json calls it; empty for what is not measured, the uplinks of sites.
+program=
+program_of() {
+  local name=
+  { read -r name <"/proc/$1/comm"; } 2>/dev/null || true
+  case "$name" in
+    flops-coordinat*) program=coordinator ;;
+    flops-agent) program=agent ;;
+    flops-trainer) program=trainer ;;
+    mosquitto) program=broker ;;
+    *) program= ;;
+  esac
+}
+
 # record_programs FOLDER FIELD SUFFIX: one file a program, the largest over its processes.
 record_programs() {
-  local i pid child own=coordinator child_name=broker
+  local i pid
   for i in "${!started_pids[@]}"; do
-    pid=${started_pids[$i]}
-    record "$1/$own.$3" "$pid" "$2"
-    children_of "$pid"
-    for child in "${children[@]}"; do
-      record "$1/$child_name.$3" "$child" "$2"
+    children_of "${started_pids[$i]}"
+    for pid in "${started_pids[$i]}" "${children[@]}"; do
+      program_of "$pid"
+      [ -z "$program" ] || record "$1/$program.$3" "$pid" "$2"
     done
-    own=agent child_name=trainer  # the first one started is the coordinator
   done
 }
 

@@ -6,8 +6,9 @@
 #     --devices N        agents to start (5)
 #     --rounds R         rounds to train, of each cycle (5)
 #     --cycles C         global cycles of that many rounds (1)
-#     --topology T       flat, or grouped:K: one coordinator that does the rounds of K clusters, device n is in cluster
-#                        ((n - 1) mod K) + 1 (flat)
+#     --topology T       flat; grouped:K: one coordinator that does the rounds of K clusters, device n is in cluster
+#                        ((n - 1) mod K) + 1; sites:K: these clusters have a coordinator and a broker each, under one that
+#                        does the cycles (flat)
 #     --partition P      iid, dirichlet:A, shards:K or powerlaw:K (iid)
 #     --model NAME       model of the zoo (cnn-small)
 #     --epochs E         passes over the local data a round (1)
@@ -23,7 +24,7 @@ set -euo pipefail
 # shellcheck source=scripts/processes.sh
 . "$ROOT/scripts/processes.sh"
 
-devices=5 rounds=5 cycles=1 topology=flat clusters=0 partition=iid model=cnn-small epochs=1 seed=1
+devices=5 rounds=5 cycles=1 topology=flat clusters=0 sites=0 partition=iid model=cnn-small epochs=1 seed=1
 base=${XDG_STATE_HOME:-${HOME:-/tmp}/.local/state}/flops-quickstart
 install=yes keep_running=no json_file='' evaluate=()
 
@@ -36,13 +37,13 @@ number() { # option, value
   [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || usage "$1: '$2' is not a positive number"
 }
 
-choose_topology() { # flat, grouped:K
-  topology=$1 clusters=0
+choose_topology() { # flat, grouped:K, sites:K
+  topology=$1 clusters=0 sites=0
   case "$1" in
     flat) ;;
     grouped:*) number "--topology grouped" "${1#grouped:}"; clusters=${1#grouped:} ;;
-    sites:*) usage "--topology $1: coordinators at several sites come later; grouped:K has clusters in one coordinator" ;;
-    *) usage "--topology: '$1' is neither flat nor grouped:K" ;;
+    sites:*) number "--topology sites" "${1#sites:}"; sites=${1#sites:} ;;
+    *) usage "--topology: '$1' is neither flat, grouped:K nor sites:K" ;;
   esac
 }
 
@@ -72,7 +73,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-[ "$clusters" -le "$devices" ] || usage "--topology $topology: more clusters than devices"
+[ $((clusters + sites)) -le "$devices" ] || usage "--topology $topology: more clusters than devices"
 
 if [ -n "$json_file" ]; then
   mkdir -p "$(dirname "$json_file")"
@@ -83,7 +84,7 @@ fi
 [ "$install" = no ] || "$ROOT/scripts/setup.sh" --build-only
 command -v jq >/dev/null || die "jq is missing: run scripts/setup.sh"
 say "Building (release)..."
-configure_and_build release flops-coordinator flops-agent flops-trainer flopsctl >&2
+configure_and_build release flops-coordinator flops-agent flops-trainer flops-site flopsctl >&2
 bin=$ROOT/build/release/bin
 
 # --- a fresh folder -----------------------------------------------------------------------------------------------------
@@ -110,37 +111,56 @@ trap 'finish 143' TERM
 keep_started=$keep_running
 
 # --- coordinator ----------------------------------------------------------------------------------------------------------
-cat >"$run_folder/coordinator.toml" <<EOF
+# start_coordinator NAME [LINE...]: with the lines at the end of its configuration. Sets `api`; $run_folder/NAME.ctl.toml
+# is for flopsctl.
+api=
+start_coordinator() {
+  local name=$1 folder=$run_folder/$1
+  shift
+  cat >"$run_folder/$name.toml" <<EOF
 fleet = "quickstart"
-[state]
-folder = "$state"
-[api]
-address = "127.0.0.1"
-port = 0
-[broker]
-mode = "managed"
-address = "127.0.0.1"
-port = 0
+state.folder = "$folder"
+api.address = "127.0.0.1"
+api.port = 0
+broker.mode = "managed"
+broker.address = "127.0.0.1"
+broker.port = 0
 EOF
-start coordinator "$run_folder/logs/coordinator.log" \
-  "$bin/flops-coordinator" --config "$run_folder/coordinator.toml"
-wait_for "the coordinator's addresses" 60 test -s "$state/endpoints.json"
-api=$(jq -r .api "$state/endpoints.json")
-cat >"$run_folder/flopsctl.toml" <<EOF
+  printf '%s\n' "$@" >>"$run_folder/$name.toml"
+  start "$name" "$run_folder/logs/$name.log" "$bin/flops-coordinator" --config "$run_folder/$name.toml"
+  wait_for "the addresses of $name" 60 test -s "$folder/endpoints.json"
+  api=$(jq -r .api "$folder/endpoints.json")
+  cat >"$run_folder/$name.ctl.toml" <<EOF
 coordinator = "$api"
-ca = "$state/ca.pem"
-token_file = "$state/admin.token"
+ca = "$folder/ca.pem"
+token_file = "$folder/admin.token"
 EOF
-export FLOPSCTL_CONFIG=$run_folder/flopsctl.toml
-ready() { "$bin/flopsctl" device list >/dev/null 2>&1; }
-wait_for "the coordinator to be ready" 60 ready
+  wait_for "$name to be ready" 60 ready "$name"
+}
+flopsctl_of() { FLOPSCTL_CONFIG=$run_folder/$1.ctl.toml "$bin/flopsctl" "${@:2}"; }
+ready() { flopsctl_of "$1" device list >/dev/null 2>&1; }
+new_token() { flopsctl_of "$1" token create --uses "$2" --expires 1h --note "quick start" 2>/dev/null; }
+
+start_coordinator coordinator
+export FLOPSCTL_CONFIG=$run_folder/coordinator.ctl.toml
 say "Coordinator: $api"
+parent_api=$api
+home_of() { echo coordinator; } # device number: whose device it is
+if [ "$sites" -gt 0 ]; then
+  home_of() { echo "site-$((($1 - 1) % sites + 1))"; }
+  new_token coordinator "$sites" >"$run_folder/site.token"
+  for ((k = 1; k <= sites; k++)); do
+    start_coordinator "site-$k" 'role = "cluster"' "parent.url = \"$parent_api\"" "parent.device = \"site-$k\"" \
+      "parent.token_file = \"$run_folder/site.token\"" "parent.program = \"$bin/flops-agent\""
+    say "Coordinator of site-$k: $api"
+  done
+fi
 
 # --- devices --------------------------------------------------------------------------------------------------------------
 say "Splitting Fashion-MNIST over $devices devices ($partition)"
 "$bin/flopsctl" dataset partition --source fashion-mnist --devices "$devices" --partition "$partition" \
   --seed "$seed" --out "$run_folder/data" >&2
-token=$("$bin/flopsctl" token create --uses "$devices" --expires 1h --note "quick start" 2>/dev/null)
+declare -A tokens=()
 
 cores=$(nproc)
 threads=$((cores / devices > 1 ? cores / devices : 1))
@@ -166,18 +186,26 @@ EOF
   if [ "$clusters" -gt 0 ]; then
     printf '[labels]\ncluster = "c%d"\n' $(((n - 1) % clusters + 1)) >>"$run_folder/$device.toml"
   fi
-  "$bin/flops-agent" enroll --config "$run_folder/$device.toml" --coordinator "$api" --token "$token" \
+  home=$(home_of "$n")
+  [ -n "${tokens[$home]:-}" ] || tokens[$home]=$(new_token "$home" "$devices")
+  "$bin/flops-agent" enroll --config "$run_folder/$device.toml" --coordinator "$(jq -r .api "$run_folder/$home/endpoints.json")" \
+    --token "${tokens[$home]}" \
     >"$run_folder/logs/$device.log" 2>&1 ||
     { tail -n 20 "$run_folder/logs/$device.log" >&2; die "$device could not enrol"; }
   start "$device" "$run_folder/logs/$device.log" "$bin/flops-agent" run --config "$run_folder/$device.toml"
 done
+# Those that are there with their data, at this coordinator; sites have that of their devices.
+online_at() { flopsctl_of "$1" device list -o json | jq '[.devices[] | select(.online and (.datasets | length) > 0)] | length'; }
 all_online() {
-  local online
-  online=$("$bin/flopsctl" device list -o json | jq '[.devices[] | select(.online)] | length') &&
-    [ "$online" -eq "$devices" ]
+  local k online=0
+  [ "$sites" -gt 0 ] || { [ "$(online_at coordinator)" -eq "$devices" ]; return; }
+  for ((k = 1; k <= sites; k++)); do
+    online=$((online + $(online_at "site-$k")))
+  done
+  [ "$online" -eq "$devices" ] && [ "$(online_at coordinator)" -eq "$sites" ]
 }
 wait_for "all devices to be online" 120 all_online
-say "$devices devices are online"
+say "$devices devices are online$([ "$sites" -eq 0 ] || echo ", at $sites sites")"
 
 # --- the run ----------------------------------------------------------------------------------------------------------------
 measure_idle "$run_folder/memory"
@@ -186,6 +214,8 @@ fit=(--min-fit "$devices" --min-available "$devices")
 if [ "$clusters" -gt 0 ]; then
   # Of each cluster; they differ by one device at most.
   fit=(--min-fit $((devices / clusters)) --clusters label:cluster --global-min-fit "$clusters")
+elif [ "$sites" -gt 0 ]; then
+  fit=(--min-fit $((devices / sites)) --clusters sites --global-min-fit "$sites")
 fi
 run=$("$bin/flopsctl" run start --model "$model" --data fashion-mnist --rounds "$rounds" --cycles "$cycles" --epochs "$epochs" \
   --seed "$seed" "${fit[@]}" --batch 32 --lr 0.03 --momentum 0.9 "${evaluate[@]}" -o json | jq -r .id)
@@ -198,15 +228,21 @@ measure_peak "$run_folder/memory"
 model_path=$run_folder/model.safetensors
 "$bin/flopsctl" model get "$run" --output "$model_path" >/dev/null
 "$bin/flopsctl" run show "$run" -o json >"$run_folder/run.json"
+# What the sites' devices sent and got, their own coordinators know.
+for ((k = 1; k <= sites; k++)); do
+  flopsctl_of "site-$k" run list -o json
+done >"$run_folder/parts.json"
 
 # --- the result -------------------------------------------------------------------------------------------------------------
 result=$run_folder/result.json
-jq -n --slurpfile run "$run_folder/run.json" --arg path "$model_path" --arg topology "$topology" --argjson memory "$(memory_json "$run_folder/memory")" '
+jq -n --slurpfile run "$run_folder/run.json" --slurpfile parts "$run_folder/parts.json" --arg path "$model_path" --arg topology "$topology" --argjson memory "$(memory_json "$run_folder/memory")" '
   $run[0] | {
     rounds: [.rounds[] | select(.round >= 1) |
              {round, accuracy, loss, participants, bytes_up, bytes_down, seconds, train_seconds_max}],
     accuracy, model_digest, model_path: $path,
-    levels, topology: $topology,
+    levels: (if $parts == [] then .levels else
+      [.levels[] | if .level == 1 then . + ([$parts[].runs[]] | {bytes_up: (map(.bytes_up) | add), bytes_down: (map(.bytes_down) | add)}) else . end] end),
+    topology: $topology,
     run: .id, model: .model_name, parameters,
     programs: $memory
   }' >"$result"
@@ -224,7 +260,7 @@ if [ "$keep_running" = yes ]; then
   cat <<EOF
 
 Coordinator and agents are still running. Look further:
-  export FLOPSCTL_CONFIG=$run_folder/flopsctl.toml
+  export FLOPSCTL_CONFIG=$run_folder/coordinator.ctl.toml
   $bin/flopsctl run show $run
   $bin/flopsctl device list
   $bin/flopsctl run start --model $model --data fashion-mnist --min-fit $devices --watch
