@@ -40,7 +40,7 @@ for preset in "${presets[@]}"; do
   begin=$SECONDS
   say "== $preset: build"
   case "$preset" in
-    release) configure_and_build "$preset" flops-coordinator flops-agent flops-trainer flops-sim flopsctl flops-faults test_agent \
+    release) configure_and_build "$preset" flops-coordinator flops-agent flops-trainer flops-site flops-sim flopsctl flops-faults test_agent \
       test_process_trainer ;;
     *) configure_and_build "$preset" ;;
   esac

@@ -70,17 +70,22 @@ END
 jq -e --slurpfile real "$folder/one.json" '($real[0].rounds | map([.bytes_up, .bytes_down])) == (.rounds | map([.bytes_up, .bytes_down]))' \
   "$folder/simulated.json" >/dev/null || fail "real and virtual learners sent different numbers of bytes"
 
-# Clusters in one coordinator: with one round a cycle the model is that of the flat fleet, bit for bit.
-for topology in flat grouped:2; do
+# Clusters, in one coordinator or with one each: with one round a cycle the model is that of the flat fleet, bit for bit.
+for topology in flat grouped:2 sites:2; do
   quickstart --devices 4 --cycles 2 --rounds 1 --model softmax --seed 5 --topology "$topology" --json "$folder/$topology.json" \
     >"$folder/$topology.log" 2>&1 || fail "$topology: the script failed: $(tail -n 40 "$folder/$topology.log")"
   ! left_running || fail "$topology: something is still running"
   expect "$topology" '[.rounds[].round] == [1, 2] and all(.rounds[]; .bytes_up > 0 and .accuracy > 0.3)'
+done
+for topology in flat grouped:2; do
   expect "$topology" '.levels[0].level == 1 and .levels[0].bytes_up == ([.rounds[].bytes_up] | add)'
 done
+expect sites:2 '.levels[1].level == 2 and .levels[1].bytes_up == ([.rounds[].bytes_up] | add) and .levels[0].bytes_up > 0'
 expect grouped:2 '.levels[1] == {level: 2, bytes_up: 0, bytes_down: 0} and all(.rounds[]; .participants == 2)'
 [ "$(jq -r .model_digest "$folder/flat.json")" = "$(jq -r .model_digest "$folder/grouped:2.json")" ] ||
   fail "flat and grouped fleets made different models"
+[ "$(jq -r .model_digest "$folder/flat.json")" = "$(jq -r .model_digest "$folder/sites:2.json")" ] ||
+  fail "a flat fleet and sites made different models"
 
 timeout 120 "$source_dir/scripts/quickstart.sh" --no-install --dir "$folder/runs" --devices 1 --rounds 3 --model softmax \
   --json "$folder/alone.json" >"$folder/alone.log" 2>&1 ||
@@ -112,7 +117,7 @@ quickstart --devices none >/dev/null 2>"$folder/usage.log" || status=$?
 [ "$status" -eq 2 ] || fail "wrong usage exited with $status"
 grep -q "'none' is not a positive number" "$folder/usage.log" || fail "wrong usage was not explained"
 status=0
-quickstart --topology sites:2 >/dev/null 2>"$folder/sites.log" || status=$?
-[ "$status" -eq 2 ] || fail "a topology that there is not yet exited with $status"
-grep -q "come later" "$folder/sites.log" || fail "a topology that there is not yet was not explained"
+quickstart --topology sites:9 >/dev/null 2>"$folder/sites.log" || status=$?
+[ "$status" -eq 2 ] || fail "more sites than devices exited with $status"
+grep -q "more clusters than devices" "$folder/sites.log" || fail "more sites than devices were not explained"
 echo "quickstart test: passed"
