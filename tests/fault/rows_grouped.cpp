@@ -60,13 +60,13 @@ void add_grouped_rows(std::vector<Scenario>& table) {
   const Setup models = grouped_setup("grouped-models", 2, 3);
   add_row(table, "grouped-models", models,
           {{"runs: task run-1.i0.", "goes to"},
-           {"runs: round 1, cluster c1: the model is encoded"},
+           {"runs: round 1, cluster c1: the model is there"},
            {"runs: run-1 round 2, cluster c2: model "},
            {"runs: run-1 cycle 2: cluster ", " has handed up its model"},
-           {"runs: round 2: the model is encoded"},
+           {"runs: round 2: the model is there"},
            {"updates: task run-1.r6.", "durable and summed"}},
           false);
-  add_row(table, "grouped-top", sums, {{"runs: the mean is stored"}, {"runs: round 2: the model is encoded"}}, false);
+  add_row(table, "grouped-top", sums, {{"runs: the mean is stored"}, {"runs: round 2: the model is there"}}, false);
 }
 
 }  // namespace flops::faults

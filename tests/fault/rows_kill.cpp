@@ -63,7 +63,7 @@ std::vector<Row> coordinator_rows() {
   add("fitting-received", {"updates: task run-1.r2.", "all bytes are here"});
   add("fitting-summed", {"updates: task run-1.r2.", "durable and summed"});
   add("aggregating-mean", {"runs: the mean is stored"});
-  add("aggregating-encoded", {"runs: round 2: the model is encoded"});
+  add("aggregating-encoded", {"runs: round 2: the model is there"});
   add("aggregating-recorded", {"runs: run-1 round 2: model "});
   add("evaluating-task", {"runs: task run-1.e3.", "goes to"});
   add("finished", {"runs: run-1 is finished"});
@@ -171,7 +171,7 @@ std::vector<Strike> coordinator_series() {
   for (const char* words : {"goes to", "offers", "all bytes are here", "durable and summed"}) {
     strikes.push_back({Victim::coordinator, 0, coordinator_says({fmt::format("task run-1.r{}.", ++round), words})});
   }
-  for (const char* words : {"the model is encoded", "model "}) {
+  for (const char* words : {"the model is there", "model "}) {
     strikes.push_back({Victim::coordinator, 0, coordinator_says({fmt::format("round {}: ", ++round), words})});
   }
   strikes.push_back({Victim::coordinator, 0, coordinator_says({"runs: the mean is stored"})});
@@ -205,7 +205,7 @@ void add_few(std::vector<Scenario>& table) {
     std::vector<Strike> strikes;
     for (const int round : {1, last}) {
       strikes.push_back(
-          {Victim::coordinator, 0, coordinator_says({fmt::format("round {}: the model is encoded", round)})});
+          {Victim::coordinator, 0, coordinator_says({fmt::format("round {}: the model is there", round)})});
     }
     if (auto played = play_strikes(stage, fleet, strikes); !played) {
       return played;
