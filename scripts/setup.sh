@@ -17,7 +17,7 @@ libtorch-dev: LibTorch, training on devices
 libopenblas0-pthread: fast linear algebra for LibTorch (three times the reference BLAS)
 libboost1.81-dev: Asio and Beast
 libboost-json1.81-dev: JSON
-libpaho-mqtt-dev: MQTT client
+libmosquitto-dev: MQTT client
 libsqlite3-dev: SQLite
 libzstd-dev: compression of updates
 libssl-dev: TLS and certificates

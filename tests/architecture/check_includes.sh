@@ -20,7 +20,7 @@ rules='
 function contains(list, name) { return index("," list ",", "," name ",") > 0 }
 function foreign_of(include) {
   if (include ~ /^<(torch|ATen|c10|caffe2)\//) return "torch"
-  if (include ~ /^<(mqtt\/|MQTT(Async|Client|Properties|ReasonCodes))/) return "paho"
+  if (include ~ /^<(mosquitto|mqtt_protocol)/) return "mosquitto"
   if (include ~ /^<boost\/beast/) return "beast"
   if (include ~ /^<boost\/asio/) return "asio"
   if (include ~ /^<boost\/json/) return "json"

@@ -35,9 +35,9 @@ Result<> check_publication(const std::string& topic, const std::string& payload,
 }
 
 // The loop's side: who waits for what. Everything here runs on the loop's thread.
-class PahoClient final : public Client {
+class ThreadedClient final : public Client {
  public:
-  PahoClient(boost::asio::any_io_executor loop, Options options, Handlers handlers)
+  ThreadedClient(boost::asio::any_io_executor loop, Options options, Handlers handlers)
       : options_(options),
         handlers_(std::move(handlers)),
         timer_(loop),
@@ -45,9 +45,8 @@ class PahoClient final : public Client {
                                            [this](Event event) { dispatch(std::move(event)); })),
         worker_(std::make_unique<Worker>(std::move(options), mailbox_)) {}
 
-  ~PahoClient() override {
-    const Mailbox::Relief relief;
-    // First the mailbox, so that no thread of Paho's waits in it, then the worker, which ends Paho's client.
+  ~ThreadedClient() override {
+    // First the mailbox, so that the worker does not wait in it.
     mailbox_->close();
     worker_.reset();
   }
@@ -116,7 +115,7 @@ class PahoClient final : public Client {
 };
 
 template <class Expired>
-void PahoClient::start_timer(std::chrono::milliseconds after, Expired expired) {
+void ThreadedClient::start_timer(std::chrono::milliseconds after, Expired expired) {
   timer_.expires_after(after);
   // The weak pointer: an expired timer may still be queued when the client is destroyed. The attempt: or when it was
   // set again.
@@ -128,7 +127,7 @@ void PahoClient::start_timer(std::chrono::milliseconds after, Expired expired) {
   });
 }
 
-void PahoClient::connect() {
+void ThreadedClient::connect() {
   if (state_ != State::idle) {
     return;
   }
@@ -142,7 +141,7 @@ void PahoClient::connect() {
   });
 }
 
-void PahoClient::disconnect(std::chrono::milliseconds timeout, std::function<void()> done) {
+void ThreadedClient::disconnect(std::chrono::milliseconds timeout, std::function<void()> done) {
   if (done) {
     disconnect_done_.push_back(std::move(done));
   }
@@ -170,7 +169,7 @@ void PahoClient::disconnect(std::chrono::milliseconds timeout, std::function<voi
   });
 }
 
-void PahoClient::finish_disconnect() {
+void ThreadedClient::finish_disconnect() {
   timer_.cancel();
   state_ = State::idle;
   worker_->forget_operations();
@@ -180,7 +179,7 @@ void PahoClient::finish_disconnect() {
   }
 }
 
-void PahoClient::publish(std::string topic, std::string payload, PublishOptions options, Done done) {
+void ThreadedClient::publish(std::string topic, std::string payload, PublishOptions options, Done done) {
   const Operation operation = expect(std::move(done), true);
   if (auto checked = check_publication(topic, payload, options); !checked) {
     settle_later(operation, std::move(checked));
@@ -192,7 +191,7 @@ void PahoClient::publish(std::string topic, std::string payload, PublishOptions 
   }
 }
 
-void PahoClient::change_subscriptions(std::vector<std::string> filters, bool unsubscribe, Done done) {
+void ThreadedClient::change_subscriptions(std::vector<std::string> filters, bool unsubscribe, Done done) {
   const Operation operation = expect(std::move(done), false);
   if (state_ != State::connected) {
     settle_later(operation, fail(ErrorKind::transient, "not connected to {}:{}", options_.host, options_.port));
@@ -203,7 +202,7 @@ void PahoClient::change_subscriptions(std::vector<std::string> filters, bool uns
   }
 }
 
-Operation PahoClient::expect(Done done, bool publication) {
+Operation ThreadedClient::expect(Done done, bool publication) {
   const Operation operation = ++last_operation_;
   pending_.emplace(operation, Pending{std::move(done), publication});
   publications_ += publication ? 1U : 0U;
@@ -211,11 +210,11 @@ Operation PahoClient::expect(Done done, bool publication) {
 }
 
 // From the loop, like every other outcome; so a caller never meets its `done` inside its own call.
-void PahoClient::settle_later(Operation operation, Result<> result) {
+void ThreadedClient::settle_later(Operation operation, Result<> result) {
   mailbox_->put(Settled{operation, std::move(result)});
 }
 
-void PahoClient::settle_all(const Error& error) {
+void ThreadedClient::settle_all(const Error& error) {
   publications_ = 0;
   for (auto& [operation, pending] : std::exchange(pending_, {})) {
     if (pending.done) {
@@ -224,7 +223,7 @@ void PahoClient::settle_all(const Error& error) {
   }
 }
 
-void PahoClient::handle(Settled& event) {
+void ThreadedClient::handle(Settled& event) {
   auto node = pending_.extract(event.operation);
   if (node.empty()) {
     return;  // failed already, with its connection
@@ -238,7 +237,7 @@ void PahoClient::handle(Settled& event) {
   }
 }
 
-void PahoClient::handle(Message& message) {
+void ThreadedClient::handle(Message& message) {
   ++stats_.messages_received;
   stats_.bytes_received += message.payload.size();
   if (handlers_.message) {
@@ -246,7 +245,7 @@ void PahoClient::handle(Message& message) {
   }
 }
 
-void PahoClient::handle(Connected& event) {
+void ThreadedClient::handle(Connected& event) {
   if (event.attempt != attempt_ || state_ != State::connecting) {
     return;
   }
@@ -257,13 +256,13 @@ void PahoClient::handle(Connected& event) {
   }
 }
 
-void PahoClient::handle(ConnectFailed& event) {
+void ThreadedClient::handle(ConnectFailed& event) {
   if (event.attempt == attempt_ && state_ == State::connecting) {
     attempt_failed(event.error);
   }
 }
 
-void PahoClient::attempt_failed(const Error& error) {
+void ThreadedClient::attempt_failed(const Error& error) {
   timer_.cancel();
   state_ = State::idle;
   if (handlers_.connect_failed) {
@@ -271,7 +270,7 @@ void PahoClient::attempt_failed(const Error& error) {
   }
 }
 
-void PahoClient::handle(Lost& event) {
+void ThreadedClient::handle(Lost& event) {
   if (event.attempt != attempt_) {
     return;
   }
@@ -287,7 +286,7 @@ void PahoClient::handle(Lost& event) {
   }
 }
 
-void PahoClient::handle(Disconnected& event) {
+void ThreadedClient::handle(Disconnected& event) {
   if (event.attempt == attempt_ && state_ == State::disconnecting) {
     finish_disconnect();
   }
@@ -300,7 +299,7 @@ Result<std::unique_ptr<Client>> Client::create(boost::asio::any_io_executor loop
     return fail(std::move(checked.error()));
   }
   try {
-    return std::make_unique<PahoClient>(std::move(loop), std::move(options), std::move(handlers));
+    return std::make_unique<ThreadedClient>(std::move(loop), std::move(options), std::move(handlers));
   } catch (const std::exception& exception) {
     return fail(ErrorKind::resource, "starting the MQTT client: {}", exception.what());
   }

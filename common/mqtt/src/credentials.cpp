@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include "flops/core/clock.hpp"
 
@@ -32,6 +33,13 @@ std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) {
   return ASN1_TIME_to_tm(time, &parts) == 1 ? std::optional<std::int64_t>(::timegm(&parts)) : std::nullopt;
 }
 
+// The broker must show a certificate for what it is called here: OpenSSL compares while it verifies.
+bool expect_name(SSL_CTX* context, const std::string& host) {
+  X509_VERIFY_PARAM* const verify = SSL_CTX_get0_param(context);
+  return X509_VERIFY_PARAM_set1_ip_asc(verify, host.c_str()) == 1 ||
+         X509_VERIFY_PARAM_set1_host(verify, host.c_str(), host.size()) == 1;
+}
+
 std::unexpected<Error> unusable(std::string_view what, const std::filesystem::path& file) {
   return fail(ErrorKind::permanent, "{} {} cannot be used: {}", what, file.string(), take_tls_errors());
 }
@@ -51,7 +59,8 @@ std::string take_tls_errors() {
 Result<Context> make_context(const Options& options) {
   ERR_clear_error();
   Context context(SSL_CTX_new(TLS_client_method()));
-  if (!context || SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION) != 1) {
+  if (!context || SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION) != 1 ||
+      !expect_name(context.get(), options.host)) {
     return fail(ErrorKind::resource, "TLS cannot be set up: {}", take_tls_errors());
   }
   if (SSL_CTX_load_verify_file(context.get(), options.ca_file.c_str()) != 1) {
@@ -65,6 +74,9 @@ Result<Context> make_context(const Options& options) {
     return unusable("key file", options.key_file);
   }
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  // What libmosquitto writes may be taken in parts, and moves in between; idle connections keep no buffers.
+  SSL_CTX_set_mode(context.get(),
+                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   return context;
 }
 

@@ -1,4 +1,4 @@
-// The certificate files of a client as OpenSSL sees them: Paho says only that "connect failed".
+// The TLS side of a client, in OpenSSL's own terms.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ struct ContextFree {
 };
 using Context = std::unique_ptr<SSL_CTX, ContextFree>;
 
-// A TLS 1.3 client that trusts the CA file and shows the certificate. permanent: a file is missing, no PEM, or key and
-// certificate do not belong together.
+// A TLS 1.3 client that trusts the CA file, shows the certificate, and expects the broker's to name Options::host.
+// permanent: a file is missing, no PEM, or key and certificate do not belong together.
 [[nodiscard]] Result<Context> make_context(const Options& options);
 
 // Empties this thread's OpenSSL error queue into one line of reasons; empty when there are none.

@@ -1,4 +1,4 @@
-// What Paho's threads and the worker tell the loop.
+// What the worker tells the loop.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,6 @@
 #include "mailbox.hpp"
 
 #include <algorithm>
-#include <chrono>
 
 #include <boost/asio/post.hpp>
 
@@ -10,8 +9,6 @@ namespace {
 
 // What an entry costs beside its text.
 constexpr std::size_t overhead = 64;
-// How soon whoever waits notices a relief.
-constexpr std::chrono::milliseconds glance{20};
 
 std::size_t bytes_of(const Event& event) {
   const auto* message = std::get_if<Message>(&event);
@@ -20,18 +17,15 @@ std::size_t bytes_of(const Event& event) {
 
 }  // namespace
 
-std::atomic<int> Mailbox::reliefs_{0};
-
 void Mailbox::put(Event event) {
   const std::size_t bytes = bytes_of(event);
   std::unique_lock lock(mutex_);
   const auto fits = [&] {
-    return closed_ || bytes == 0 || bytes_ == 0 || bytes_ + bytes <= capacity_bytes_ || reliefs_ > 0;
+    return closed_ || bytes == 0 || bytes_ == 0 || bytes_ + bytes <= capacity_bytes_;
   };
   if (!fits()) {
     waits_.fetch_add(1, std::memory_order_relaxed);
-    while (!room_.wait_for(lock, glance, fits)) {
-    }
+    room_.wait(lock, fits);
   }
   if (closed_) {
     return;

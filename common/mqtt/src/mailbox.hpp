@@ -29,19 +29,9 @@ class Mailbox : public std::enable_shared_from_this<Mailbox> {
   void close();
   [[nodiscard]] std::uint64_t waits() const { return waits_.load(std::memory_order_relaxed); }
   // The most messages, and the most bytes of messages, that ever waited. Bytes stay within the capacity, but for one
-  // message larger than it and for what comes during a relief.
+  // message larger than it.
   [[nodiscard]] std::uint64_t peak_messages() const { return peak_messages_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t peak_bytes() const { return peak_bytes_.load(std::memory_order_relaxed); }
-
-  // While one lives, no mailbox of the process makes anyone wait. For a loop that waits for Paho's one lock itself: the
-  // thread that holds the lock may be waiting in the mailbox of another client of the same loop.
-  class Relief {
-   public:
-    Relief() { ++reliefs_; }
-    ~Relief() { --reliefs_; }
-    Relief(const Relief&) = delete;
-    Relief& operator=(const Relief&) = delete;
-  };
 
  private:
   struct Entry {
@@ -52,7 +42,6 @@ class Mailbox : public std::enable_shared_from_this<Mailbox> {
   void deliver_batch();
   void schedule();
 
-  static std::atomic<int> reliefs_;
   const boost::asio::any_io_executor loop_;
   const std::size_t capacity_bytes_;
   const std::function<void(Event)> deliver_;

@@ -6,11 +6,10 @@
 #include <string>
 
 #include <fcntl.h>
-#include <netdb.h>
-#include <openssl/x509v3.h>
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "address.hpp"
 #include "credentials.hpp"
 #include "flops/core/fd.hpp"
 
@@ -28,10 +27,6 @@ struct SslFree {
   void operator()(SSL* ssl) const { SSL_free(ssl); }
 };
 using Ssl = std::unique_ptr<SSL, SslFree>;
-struct AddressesFree {
-  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
-};
-using Addresses = std::unique_ptr<addrinfo, AddressesFree>;
 
 class Probe {
  public:
@@ -47,27 +42,16 @@ class Probe {
       return reached.error();
     }
     const Ssl ssl(SSL_new(context->get()));
-    if (!ssl || SSL_set_fd(ssl.get(), fd_.get()) != 1 || !expect_name(ssl.get())) {
+    if (!ssl || SSL_set_fd(ssl.get(), fd_.get()) != 1) {
       return {ErrorKind::transient, fmt::format("TLS cannot be set up: {}", take_tls_errors())};
     }
     return handshake(ssl.get());
   }
 
  private:
-  [[nodiscard]] Result<Addresses> resolve() const {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* list = nullptr;
-    const int code = ::getaddrinfo(options_.host.c_str(), std::to_string(options_.port).c_str(), &hints, &list);
-    if (code != 0) {
-      return fail(ErrorKind::transient, "'{}' is not known: {}", options_.host, ::gai_strerror(code));
-    }
-    return Addresses(list);
-  }
-
   // TCP, to the first address that answers.
   [[nodiscard]] Result<> reach() {
-    auto addresses = resolve();
+    auto addresses = resolve(options_);
     if (!addresses) {
       return fail(std::move(addresses.error()));
     }
@@ -101,16 +85,6 @@ class Probe {
       }
     }
     return false;
-  }
-
-  [[nodiscard]] bool expect_name(SSL* ssl) const {
-    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), options_.host.c_str()) == 1) {
-      return true;
-    }
-    std::string name = options_.host;
-    // What the macro SSL_set_tlsext_host_name() stands for, without its C cast.
-    return SSL_set1_host(ssl, name.c_str()) == 1 &&
-           SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data()) == 1;
   }
 
   // Waits for what the last call on `ssl` wants; false when it wants nothing or the time is over.

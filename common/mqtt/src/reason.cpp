@@ -1,22 +1,18 @@
 #include "reason.hpp"
 
-#include <MQTTAsync.h>
-
-// The header itself does not say that it is C.
-extern "C" {
-#include <MQTTReasonCodes.h>
-}
+#include <mosquitto.h>
+#include <mqtt_protocol.h>
 
 namespace flops::mqtt {
 namespace {
 
 bool is_denial(int code) {
   switch (code) {
-    case MQTTREASONCODE_NOT_AUTHORIZED:
-    case MQTTREASONCODE_BAD_USER_NAME_OR_PASSWORD:
-    case MQTTREASONCODE_CLIENT_IDENTIFIER_NOT_VALID:
-    case MQTTREASONCODE_BANNED:
-    case MQTTREASONCODE_BAD_AUTHENTICATION_METHOD: return true;
+    case MQTT_RC_NOT_AUTHORIZED:
+    case MQTT_RC_BAD_USERNAME_OR_PASSWORD:
+    case MQTT_RC_CLIENTID_NOT_VALID:
+    case MQTT_RC_BANNED:
+    case MQTT_RC_BAD_AUTHENTICATION_METHOD: return true;
     default: return false;
   }
 }
@@ -24,13 +20,23 @@ bool is_denial(int code) {
 }  // namespace
 
 std::string reason_words(int reason_code) {
-  const char* words = MQTTReasonCode_toString(static_cast<MQTTReasonCodes>(reason_code));
-  return words != nullptr ? words : "something unknown";
+  return ::mosquitto_reason_string(reason_code);
 }
 
-std::string paho_words(int code) {
-  const char* words = MQTTAsync_strerror(code);
-  return fmt::format("{} ({})", words != nullptr ? words : "unknown", code);
+std::string library_words(int code) {
+  return code == MOSQ_ERR_KEEPALIVE ? "the broker has not answered for longer than the keep-alive"
+                                    : ::mosquitto_strerror(code);
+}
+
+bool is_lost(int code) {
+  switch (code) {
+    case MOSQ_ERR_NO_CONN:
+    case MOSQ_ERR_CONN_LOST:
+    case MOSQ_ERR_ERRNO:
+    case MOSQ_ERR_TLS:
+    case MOSQ_ERR_KEEPALIVE: return true;
+    default: return false;
+  }
 }
 
 Error refused(int reason_code, std::string_view doing) {

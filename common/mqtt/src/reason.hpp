@@ -11,7 +11,8 @@ namespace flops::mqtt {
 // An MQTT 5 reason code >= 0x80. denied: not authorised, bad credentials, banned; transient: the rest.
 [[nodiscard]] Error refused(int reason_code, std::string_view doing);
 [[nodiscard]] std::string reason_words(int reason_code);
-// What a return code of Paho's functions means.
-[[nodiscard]] std::string paho_words(int code);
+// What a return code of libmosquitto's functions means, and whether the connection is gone.
+[[nodiscard]] std::string library_words(int code);
+[[nodiscard]] bool is_lost(int code);
 
 }  // namespace flops::mqtt

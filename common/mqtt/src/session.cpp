@@ -1,33 +1,45 @@
 #include "session.hpp"
 
 #include <algorithm>
+#include <array>
+#include <mutex>
+#include <string_view>
+#include <utility>
 
-#include "paho_options.hpp"
+#include <mqtt_protocol.h>
+#include <poll.h>
+#include <sys/socket.h>
+
 #include "reason.hpp"
-#include "send_at_once.hpp"
 
 namespace flops::mqtt {
 namespace {
 
-// Never reached: publications are handed over only while there is room().
-constexpr int buffered_messages = 1024;
+constexpr short ended_events = POLLERR | POLLHUP | POLLRDHUP | POLLNVAL;
+constexpr int first_reason = MQTT_RC_UNSPECIFIED;  // the broker's reasons for a refusal begin here
 
-std::string uri_of(const Options& options) {
-  const bool ipv6 = options.host.find(':') != std::string::npos;
-  const std::string host = ipv6 ? "[" + options.host + "]" : options.host;
-  return fmt::format("ssl://{}:{}", host, options.port);
-}
+// A list of properties, given to a call and freed.
+class Properties {
+ public:
+  Properties() = default;
+  ~Properties() { ::mosquitto_property_free_all(&list_); }
+  Properties(const Properties&) = delete;
+  Properties& operator=(const Properties&) = delete;
 
-Result<> outcome_of(int first, int count, const MQTTReasonCodes* codes, const char* doing) {
-  int worst = first;
-  // Paho gives the list only when it has more than one entry.
-  for (int i = 0; count > 1 && codes != nullptr && i < count; ++i) {
-    worst = std::max<int>(worst, codes[i]);
+  // A four-byte integer; larger values become the largest.
+  [[nodiscard]] bool add(int identifier, std::int64_t value) {
+    const auto fitting = static_cast<std::uint32_t>(std::min<std::int64_t>(value, INT32_MAX));
+    return ::mosquitto_property_add_int32(&list_, identifier, fitting) == MOSQ_ERR_SUCCESS;
   }
-  if (worst >= MQTTREASONCODE_UNSPECIFIED_ERROR) {
-    return fail(refused(worst, doing));
-  }
-  return {};
+  [[nodiscard]] const mosquitto_property* get() const { return list_; }
+
+ private:
+  mosquitto_property* list_ = nullptr;
+};
+
+void start_library() {
+  static std::once_flag once;
+  std::call_once(once, [] { ::mosquitto_lib_init(); });
 }
 
 std::vector<char*> pointers_to(const std::vector<std::string>& filters, std::vector<std::string>& copies) {
@@ -40,216 +52,264 @@ std::vector<char*> pointers_to(const std::vector<std::string>& filters, std::vec
   return pointers;
 }
 
-Session* session_of(void* context) {
-  return static_cast<Session*>(context);
+Session* session_of(void* given) {
+  return static_cast<Session*>(given);
 }
 
 }  // namespace
 
-Session::Session(const Options& options, Attempt attempt, std::shared_ptr<Mailbox> mailbox, SessionHooks hooks)
-    : options_(options), attempt_(attempt), mailbox_(std::move(mailbox)), hooks_(std::move(hooks)) {
-  MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer5;
-  create.maxBufferedMessages = buffered_messages;
-  const int code = MQTTAsync_createWithOptions(&paho_, uri_of(options).c_str(), options.client_id.c_str(),
-                                               MQTTCLIENT_PERSISTENCE_NONE, nullptr, &create);
-  if (code != MQTTASYNC_SUCCESS) {
-    paho_ = nullptr;
-    return;
-  }
-  MQTTAsync_setCallbacks(paho_, this, &on_lost, &on_message, nullptr);
-  MQTTAsync_setDisconnected(paho_, this, &on_broker_disconnect);
+Session::Session(const Options& options, Attempt attempt, std::shared_ptr<Mailbox> mailbox)
+    : options_(options), attempt_(attempt), mailbox_(std::move(mailbox)) {
+  start_library();
 }
 
 Session::~Session() {
-  if (paho_ != nullptr) {
-    // Calls back for everything that is still open.
-    MQTTAsync_destroy(&paho_);
+  mosquitto_.reset();
+  settle_all();
+}
+
+Result<> Session::prepare() {
+  auto context = make_context(options_);
+  if (!context) {
+    return fail(std::move(context.error()));
   }
+  context_ = std::move(*context);
+  const bool clean = options_.session_expiry.count() == 0;
+  mosquitto_.reset(::mosquitto_new(options_.client_id.c_str(), clean, this));
+  mosquitto* const made = mosquitto_.get();
+  Properties properties;
+  const auto option = [made](mosq_opt_t name, int value) {
+    return ::mosquitto_int_option(made, name, value) == MOSQ_ERR_SUCCESS;
+  };
+  if (made == nullptr || !option(MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5) || !option(MOSQ_OPT_TCP_NODELAY, 1) ||
+      !option(MOSQ_OPT_SEND_MAXIMUM, static_cast<int>(max_operations)) ||
+      // TLS is ours as a whole: what libmosquitto would set has no way to say that the host must be in the certificate
+      // of an address tried by number.
+      !option(MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0) ||
+      ::mosquitto_void_option(made, MOSQ_OPT_SSL_CTX, context_.get()) != MOSQ_ERR_SUCCESS ||
+      (!clean && !properties.add(MQTT_PROP_SESSION_EXPIRY_INTERVAL, options_.session_expiry.count())) ||
+      !properties.add(MQTT_PROP_MAXIMUM_PACKET_SIZE, static_cast<std::int64_t>(options_.max_packet_bytes))) {
+    return fail(ErrorKind::resource, "the MQTT library cannot be set up");
+  }
+  if (options_.will) {
+    const Will& will = *options_.will;
+    const int code = ::mosquitto_will_set_v5(made, will.topic.c_str(), static_cast<int>(will.payload.size()),
+                                             will.payload.data(), 1, will.retain, nullptr);
+    if (code != MOSQ_ERR_SUCCESS) {
+      return fail(ErrorKind::bug, "the will for '{}': {}", will.topic, library_words(code));
+    }
+  }
+  // Only the blocking call takes properties. Without a host it does nothing but keep them, for the one that does not
+  // block (test: a persistent session keeps what is published meanwhile).
+  ::mosquitto_connect_bind_v5(made, nullptr, options_.port, 0, nullptr, properties.get());
+  ::mosquitto_connect_v5_callback_set(made, &on_connect);
+  ::mosquitto_disconnect_v5_callback_set(made, &on_disconnect);
+  ::mosquitto_publish_v5_callback_set(made, &on_publish);
+  ::mosquitto_subscribe_v5_callback_set(made, &on_subscribe);
+  ::mosquitto_unsubscribe_v5_callback_set(made, &on_unsubscribe);
+  ::mosquitto_message_v5_callback_set(made, &on_message);
+  return {};
+}
+
+void Session::find_addresses() {
+  auto found = resolve(options_);
+  if (!found) {
+    return;
+  }
+  addresses_ = std::move(*found);
+  for (const addrinfo* at = addresses_.get(); at != nullptr; at = at->ai_next) {
+    untried_.push_back(at);
+  }
+  // Every attempt begins with another one: the first may be where packets vanish, until the attempt has no time left.
+  std::ranges::rotate(untried_, untried_.begin() + static_cast<std::ptrdiff_t>((attempt_ - 1) % untried_.size()));
 }
 
 void Session::connect() {
-  const ConnectOptions connect(options_, this, &on_connected, &on_connect_failed);
-  const int code = paho_ == nullptr ? MQTTASYNC_FAILURE : MQTTAsync_connect(paho_, connect.get());
-  if (code != MQTTASYNC_SUCCESS) {
-    mailbox_->put(
-        ConnectFailed{attempt_, {ErrorKind::transient, fmt::format("starting to connect: {}", paho_words(code))}});
+  if (auto prepared = prepare(); !prepared) {
+    state_ = State::over;
+    mailbox_->put(ConnectFailed{attempt_, std::move(prepared.error())});
+    return;
+  }
+  find_addresses();
+  try_next();
+}
+
+void Session::try_next() {
+  while (!untried_.empty()) {
+    const addrinfo* const address = untried_.front();
+    untried_.pop_front();
+    std::array<char, NI_MAXHOST> number{};
+    if (::getnameinfo(address->ai_addr, address->ai_addrlen, number.data(), number.size(), nullptr, 0,
+                      NI_NUMERICHOST) != 0) {
+      continue;
+    }
+    const int code = ::mosquitto_connect_async(mosquitto_.get(), number.data(), options_.port,
+                                               static_cast<int>(options_.keep_alive.count()));
+    end_.reset();
+    if (code == MOSQ_ERR_SUCCESS) {
+      return;
+    }
+  }
+  state_ = State::failed;
+}
+
+bool Session::failed_silently() {
+  return state_ == State::failed && std::exchange(state_, State::over) == State::failed;
+}
+
+short Session::events() const {
+  const auto* const tls = static_cast<const SSL*>(::mosquitto_ssl_get(mosquitto_.get()));
+  // While TLS begins, libmosquitto may say that it wants to write when it has to wait for the other side.
+  const bool reading = tls != nullptr && SSL_is_init_finished(tls) == 0 && SSL_want(tls) == SSL_READING;
+  const bool writing = !reading && ::mosquitto_want_write(mosquitto_.get());
+  return static_cast<short>(POLLIN | POLLRDHUP | (writing ? POLLOUT : 0));
+}
+
+void Session::work(short events) {
+  // Does what can be done without waiting, keep-alive included.
+  look_for_end(::mosquitto_loop(mosquitto_.get(), 0, 1));
+  if (state_ == State::connecting && (events & ended_events) != 0) {
+    // libmosquitto takes what ends a TLS handshake without an alert for something to wait for.
+    try_next();
   }
 }
 
-void Session::publish(Operation operation, const std::string& topic, std::string& payload,
+void Session::publish(Operation operation, const std::string& topic, const std::string& payload,
                       const PublishOptions& options) {
-  Call* call = begin(operation, payload.size() + topic.size() + 1, "publishing");
-  MQTTAsync_message message = MQTTAsync_message_initializer;
-  message.payload = payload.data();
-  message.payloadlen = static_cast<int>(payload.size());
-  message.qos = options.qos;
-  message.retained = options.retain ? 1 : 0;
+  begin(operation, payload.size() + topic.size() + 1, "publishing");
   Properties properties;
-  if (options.expiry.count() > 0) {
-    properties.add(MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL, options.expiry.count());
+  if (options.expiry.count() > 0 && !properties.add(MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, options.expiry.count())) {
+    begun(MOSQ_ERR_NOMEM);
+    return;
   }
-  message.properties = properties.get();
-  MQTTAsync_responseOptions response = response_options(call, &on_published, &on_failed);
-  check(call, MQTTAsync_sendMessage(paho_, topic.c_str(), &message, &response));
+  begun(::mosquitto_publish_v5(mosquitto_.get(), &beginning_mid_, topic.c_str(), static_cast<int>(payload.size()),
+                               payload.data(), options.qos, options.retain, properties.get()));
 }
 
 void Session::subscribe(Operation operation, const std::vector<std::string>& filters) {
-  Call* call = begin(operation, 1, "subscribing");
+  begin(operation, 1, "subscribing");
   std::vector<std::string> copies;
   const std::vector<char*> pointers = pointers_to(filters, copies);
-  const std::vector<int> qos(filters.size(), 1);
-  MQTTAsync_responseOptions response = response_options(call, &on_subscribed, &on_failed);
-  check(call,
-        MQTTAsync_subscribeMany(paho_, static_cast<int>(pointers.size()), pointers.data(), qos.data(), &response));
+  begun(::mosquitto_subscribe_multiple(mosquitto_.get(), &beginning_mid_, static_cast<int>(pointers.size()),
+                                       pointers.data(), 1, 0, nullptr));
 }
 
 void Session::unsubscribe(Operation operation, const std::vector<std::string>& filters) {
-  Call* call = begin(operation, 1, "unsubscribing");
+  begin(operation, 1, "unsubscribing");
   std::vector<std::string> copies;
   const std::vector<char*> pointers = pointers_to(filters, copies);
-  MQTTAsync_responseOptions response = response_options(call, &on_unsubscribed, &on_failed);
-  check(call, MQTTAsync_unsubscribeMany(paho_, static_cast<int>(pointers.size()), pointers.data(), &response));
-}
-
-int Session::start_disconnect(MQTTReasonCodes reason) {
-  MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer5;
-  options.reasonCode = reason;
-  options.context = this;
-  options.onSuccess5 = &on_disconnected;
-  options.onFailure5 = &on_disconnect_failed;
-  return MQTTAsync_disconnect(paho_, &options);
+  begun(::mosquitto_unsubscribe_multiple(mosquitto_.get(), &beginning_mid_, static_cast<int>(pointers.size()),
+                                         pointers.data(), nullptr));
 }
 
 void Session::disconnect() {
-  if (start_disconnect(MQTTREASONCODE_NORMAL_DISCONNECTION) != MQTTASYNC_SUCCESS) {
-    // It was not connected any more, which is what was wanted.
-    ended();
-    mailbox_->put(Disconnected{attempt_});
-  }
+  state_ = State::disconnecting;
+  look_for_end(::mosquitto_disconnect_v5(mosquitto_.get(), MQTT_RC_NORMAL_DISCONNECTION, nullptr));
 }
 
-void Session::break_off(std::chrono::milliseconds patience) {
-  if (start_disconnect(MQTTREASONCODE_DISCONNECT_WITH_WILL_MESSAGE) == MQTTASYNC_SUCCESS) {
-    std::unique_lock lock(mutex_);
-    ended_.wait_for(lock, patience, [this] { return !connected_; });
-  }
+void Session::break_off() {
+  state_ = State::disconnecting;
+  look_for_end(::mosquitto_disconnect_v5(mosquitto_.get(), MQTT_RC_DISCONNECT_WITH_WILL_MSG, nullptr));
 }
 
-void Session::on_connected(void* session, MQTTAsync_successData5* data) {
-  Session& self = *session_of(session);
-  self.connected_ = true;
-  send_at_once(self.options_.port);
-  self.mailbox_->put(Connected{self.attempt_, data->alt.connect.sessionPresent != 0});
-}
-
-void Session::on_connect_failed(void* session, MQTTAsync_failureData5* data) {
-  Session& self = *session_of(session);
-  // A refusal by the broker stands in either field, depending on Paho's version.
-  const int code = std::max<int>(data->code, data->reasonCode);
-  if (code >= MQTTREASONCODE_UNSPECIFIED_ERROR) {
-    self.mailbox_->put(
-        ConnectFailed{self.attempt_, refused(code, fmt::format("connecting as '{}'", self.options_.client_id))});
-  } else {
-    self.hooks_.failed();
-  }
-}
-
-// Paho calls only this and not on_lost() when the broker says goodbye (eclipse-paho/paho.mqtt.c#1619).
-void Session::on_broker_disconnect(void* session, MQTTProperties*, MQTTReasonCodes code) {
-  session_of(session)->lose(code == MQTTREASONCODE_SESSION_TAKEN_OVER ? ErrorKind::denied : ErrorKind::transient,
-                            fmt::format(": the broker said {} ({})", reason_words(code), static_cast<int>(code)));
-}
-
-void Session::on_lost(void* session, char*) {
-  session_of(session)->lose(ErrorKind::transient, "");
-}
-
-void Session::lose(ErrorKind kind, const std::string& reason) {
-  ended();
-  mailbox_->put(
-      Lost{attempt_, {kind, fmt::format("the connection to {}:{} was lost{}", options_.host, options_.port, reason)}});
-}
-
-int Session::on_message(void* session, char* topic, int topic_length, MQTTAsync_message* message) {
-  // The length is given only when the topic has zeros in it.
-  Message copy{topic_length > 0 ? std::string(topic, static_cast<std::size_t>(topic_length)) : std::string(topic),
-               std::string(static_cast<const char*>(message->payload), static_cast<std::size_t>(message->payloadlen)),
-               message->retained != 0};
-  MQTTAsync_freeMessage(&message);
-  MQTTAsync_free(topic);
-  session_of(session)->mailbox_->put(std::move(copy));
-  return 1;
-}
-
-void Session::on_disconnected(void* session, MQTTAsync_successData5*) {
-  Session& self = *session_of(session);
-  self.ended();
-  self.mailbox_->put(Disconnected{self.attempt_});
-}
-
-void Session::on_disconnect_failed(void* session, MQTTAsync_failureData5*) {
-  on_disconnected(session, nullptr);
-}
-
-void Session::on_published(void* context, MQTTAsync_successData5*) {
-  auto* call = static_cast<Call*>(context);
-  call->session->settle(call, {});
-}
-
-void Session::on_subscribed(void* context, MQTTAsync_successData5* data) {
-  auto* call = static_cast<Call*>(context);
-  const auto& sub = data->alt.sub;
-  call->session->settle(call, outcome_of(data->reasonCode, sub.reasonCodeCount, sub.reasonCodes, call->doing));
-}
-
-void Session::on_unsubscribed(void* context, MQTTAsync_successData5* data) {
-  auto* call = static_cast<Call*>(context);
-  const auto& unsub = data->alt.unsub;
-  call->session->settle(call, outcome_of(data->reasonCode, unsub.reasonCodeCount, unsub.reasonCodes, call->doing));
-}
-
-void Session::on_failed(void* context, MQTTAsync_failureData5* data) {
-  auto* call = static_cast<Call*>(context);
-  Error error{ErrorKind::transient, fmt::format("{}: the connection went down", call->doing)};
-  if (data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR) {
-    error = refused(data->reasonCode, call->doing);
-  }
-  call->session->settle(call, fail(std::move(error)));
-}
-
-Session::Call* Session::begin(Operation operation, std::size_t bytes, const char* doing) {
-  const std::lock_guard lock(mutex_);
+void Session::begin(Operation operation, std::size_t bytes, const char* doing) {
   bytes_ += bytes;
-  ++operations_;
-  return &calls_.emplace(operation, Call{this, operation, bytes, doing}).first->second;
+  beginning_ = Call{operation, bytes, doing};
+  beginning_mid_ = 0;
 }
 
-void Session::check(Call* call, int code) {
-  if (code != MQTTASYNC_SUCCESS) {
-    const ErrorKind kind = code == MQTTASYNC_DISCONNECTED ? ErrorKind::transient : ErrorKind::permanent;
-    settle(call, fail(kind, "{}: {}", call->doing, paho_words(code)));
+void Session::begun(int code) {
+  if (const auto call = std::exchange(beginning_, std::nullopt)) {
+    if (code == MOSQ_ERR_SUCCESS) {
+      calls_.emplace(beginning_mid_, *call);
+    } else {
+      settle(*call, fail(is_lost(code) ? ErrorKind::transient : ErrorKind::permanent, "{}: {}", call->doing,
+                         library_words(code)));
+    }
+  }
+  look_for_end(is_lost(code) ? code : MOSQ_ERR_SUCCESS);
+}
+
+void Session::settle(int mid, Result<> result) {
+  if (beginning_ && mid == beginning_mid_) {
+    settle(*std::exchange(beginning_, std::nullopt), std::move(result));
+  } else if (const auto node = calls_.extract(mid)) {
+    settle(node.mapped(), std::move(result));
   }
 }
 
-void Session::settle(Call* call, Result<> result) {
-  const Operation operation = call->operation;
-  {
-    const std::lock_guard lock(mutex_);
-    bytes_ -= call->bytes;
-    --operations_;
-    calls_.erase(operation);
-  }
-  mailbox_->put(Settled{operation, std::move(result)});
-  hooks_.changed();
+void Session::settle(const Call& call, Result<> result) {
+  bytes_ -= call.bytes;
+  mailbox_->put(Settled{call.operation, std::move(result)});
 }
 
-void Session::ended() {
-  {
-    const std::lock_guard lock(mutex_);
-    connected_ = false;
+void Session::settle_all() {
+  for (const auto& [mid, call] : std::exchange(calls_, {})) {
+    settle(call, fail(ErrorKind::transient, "{}: the connection went down", call.doing));
   }
-  ended_.notify_all();
-  hooks_.changed();
+}
+
+void Session::look_for_end(int code) {
+  if (!end_ && code == MOSQ_ERR_SUCCESS) {
+    return;
+  }
+  const int why = end_ ? end_->code : code;
+  end_.reset();
+  if (state_ == State::connecting) {
+    try_next();
+    return;
+  }
+  const bool was_connected = state_ == State::connected;
+  const bool was_disconnecting = std::exchange(state_, State::over) == State::disconnecting;
+  settle_all();
+  if (was_disconnecting) {
+    mailbox_->put(Disconnected{attempt_});
+  } else if (was_connected) {
+    const bool said = why >= first_reason;
+    const ErrorKind kind = why == MQTT_RC_SESSION_TAKEN_OVER ? ErrorKind::denied : ErrorKind::transient;
+    mailbox_->put(Lost{
+        attempt_, {kind, fmt::format("the connection to {}:{} was lost: {}", options_.host, options_.port,
+                                     said ? fmt::format("the broker said {} ({})", reason_words(why), why)
+                                          : library_words(why))}});
+  }
+}
+
+void Session::on_connect(mosquitto*, void* session, int reason, int flags, const mosquitto_property*) {
+  Session& self = *session_of(session);
+  if (reason == 0) {
+    self.state_ = State::connected;
+    self.mailbox_->put(Connected{self.attempt_, (flags & 1) != 0});
+  } else {
+    self.state_ = State::over;
+    self.mailbox_->put(
+        ConnectFailed{self.attempt_, refused(reason, fmt::format("connecting as '{}'", self.options_.client_id))});
+  }
+}
+
+void Session::on_disconnect(mosquitto*, void* session, int code, const mosquitto_property*) {
+  session_of(session)->end_ = End{code};
+}
+
+void Session::on_publish(mosquitto*, void* session, int mid, int reason, const mosquitto_property*) {
+  session_of(session)->settle(mid, reason < first_reason ? Result<>{} : fail(refused(reason, "publishing")));
+}
+
+void Session::on_subscribe(mosquitto*, void* session, int mid, int count, const int* reasons,
+                           const mosquitto_property*) {
+  const int worst = count > 0 ? *std::max_element(reasons, reasons + count) : 0;
+  session_of(session)->settle(mid, worst < first_reason ? Result<>{} : fail(refused(worst, "subscribing")));
+}
+
+void Session::on_unsubscribe(mosquitto*, void* session, int mid, const mosquitto_property*) {
+  session_of(session)->settle(mid, {});
+}
+
+void Session::on_message(mosquitto*, void* session, const mosquitto_message* message, const mosquitto_property*) {
+  std::string payload;
+  if (message->payloadlen > 0) {
+    payload.assign(static_cast<const char*>(message->payload), static_cast<std::size_t>(message->payloadlen));
+  }
+  session_of(session)->mailbox_->put(Message{message->topic, std::move(payload), message->retain});
 }
 
 }  // namespace flops::mqtt

@@ -1,11 +1,23 @@
 #include "worker.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
 #include "probe.hpp"
 
 namespace flops::mqtt {
 namespace {
 
-constexpr std::chrono::milliseconds farewell{1000};
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds farewell_limit{1000};
+constexpr milliseconds for_ever{-1};
 
 Result<> not_connected() {
   return fail(ErrorKind::transient, "not connected to the broker");
@@ -15,18 +27,27 @@ bool is_operation(const Command& command) {
   return std::holds_alternative<PublishCommand>(command) || std::holds_alternative<SubscribeCommand>(command);
 }
 
+Fd make_wake() {
+  Fd made(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!made.valid()) {
+    throw std::system_error(errno, std::generic_category(), "eventfd");
+  }
+  return made;
+}
+
 }  // namespace
 
 Worker::Worker(Options options, std::shared_ptr<Mailbox> mailbox)
-    : options_(std::move(options)), mailbox_(std::move(mailbox)), thread_([this] { run(); }) {}
+    : options_(std::move(options)), mailbox_(std::move(mailbox)), wake_(make_wake()), thread_([this] { run(); }) {}
 
 Worker::~Worker() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
+  stopping_ = true;
+  wake();
   thread_.join();
+}
+
+void Worker::wake() const {
+  static_cast<void>(::eventfd_write(wake_.get(), 1));  // fails only when it is set already
 }
 
 void Worker::add(Command command) {
@@ -34,15 +55,12 @@ void Worker::add(Command command) {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(command));
   }
-  changed_.notify_all();
+  wake();
 }
 
 void Worker::forget_operations() {
-  {
-    const std::lock_guard lock(mutex_);
-    std::erase_if(queue_, is_operation);
-  }
-  changed_.notify_all();
+  const std::lock_guard lock(mutex_);
+  std::erase_if(queue_, is_operation);
 }
 
 bool Worker::ready(const Command& command) const {
@@ -53,20 +71,12 @@ bool Worker::ready(const Command& command) const {
     return session_->room();
   }
   const auto* disconnect = std::get_if<DisconnectCommand>(&command);
-  return disconnect == nullptr || session_->idle() || std::chrono::steady_clock::now() >= disconnect->deadline;
+  return disconnect == nullptr || session_->idle() || Clock::now() >= disconnect->deadline;
 }
 
 std::optional<Command> Worker::next() {
-  std::unique_lock lock(mutex_);
-  while (!stopping_ && (queue_.empty() || !ready(queue_.front()))) {
-    const auto* disconnect = queue_.empty() ? nullptr : std::get_if<DisconnectCommand>(&queue_.front());
-    if (disconnect != nullptr) {
-      changed_.wait_until(lock, disconnect->deadline);
-    } else {
-      changed_.wait(lock);
-    }
-  }
-  if (stopping_) {
+  const std::lock_guard lock(mutex_);
+  if (queue_.empty() || !ready(queue_.front())) {
     return std::nullopt;
   }
   Command command = std::move(queue_.front());
@@ -74,38 +84,76 @@ std::optional<Command> Worker::next() {
   return command;
 }
 
-void Worker::run() {
-  while (auto command = next()) {
+void Worker::execute_ready() {
+  while (!stopping_) {
+    auto command = next();
+    if (!command) {
+      return;
+    }
     std::visit([this](auto& given) { execute(given); }, *command);
   }
-  if (connected()) {
-    session_->break_off(farewell);
-  }
-  session_.reset();
 }
 
-bool Worker::stopping() {
+milliseconds Worker::patience() {
+  // Whether a ping is due, or an answer overdue, is looked at several times in a keep-alive.
+  milliseconds longest = session_ ? std::clamp<milliseconds>(options_.keep_alive / 6, milliseconds{500},
+                                                             milliseconds{10'000})
+                                  : for_ever;
   const std::lock_guard lock(mutex_);
-  return stopping_;
+  if (const auto* disconnect = queue_.empty() ? nullptr : std::get_if<DisconnectCommand>(&queue_.front())) {
+    const auto left = std::chrono::ceil<milliseconds>(disconnect->deadline - Clock::now());
+    longest = std::clamp(left, milliseconds{0}, longest < milliseconds{0} ? left : longest);
+  }
+  return longest;
+}
+
+void Worker::wait(milliseconds longest) {
+  std::array<pollfd, 2> entries{{{wake_.get(), POLLIN, 0}, {-1, 0, 0}}};
+  if (session_ && session_->socket() >= 0) {
+    entries[1] = {session_->socket(), session_->events(), 0};
+  }
+  static_cast<void>(::poll(entries.data(), entries.size(), static_cast<int>(longest.count())));
+  if (entries[0].revents != 0) {
+    eventfd_t count = 0;
+    static_cast<void>(::eventfd_read(wake_.get(), &count));
+  }
+  if (entries[1].fd >= 0) {
+    session_->work(entries[1].revents);
+  }
+}
+
+void Worker::run() {
+  execute_ready();
+  while (!stopping_) {
+    wait(patience());
+    if (session_ && session_->failed_silently()) {
+      const Attempt attempt = session_->attempt();
+      session_.reset();
+      mailbox_->put(ConnectFailed{attempt, find_reason(options_, [this] { return stopping_.load(); })});
+    }
+    execute_ready();
+  }
+  farewell();
+}
+
+void Worker::farewell() {
+  if (connected()) {
+    session_->break_off();
+    for (const auto deadline = Clock::now() + farewell_limit;
+         session_->socket() >= 0 && Clock::now() < deadline;) {
+      wait(std::chrono::ceil<milliseconds>(deadline - Clock::now()));
+    }
+  }
+  session_.reset();
 }
 
 void Worker::execute(ConnectCommand& command) {
   if (command.will && options_.will) {
     options_.will->payload = *std::move(command.will);
   }
-  SessionHooks hooks;
-  // Passing through the mutex makes sure that next() does not miss the change between looking and waiting.
-  hooks.changed = [this] {
-    {
-      const std::lock_guard lock(mutex_);
-    }
-    changed_.notify_all();
-  };
-  hooks.failed = [this, attempt = command.attempt] { add(ExplainCommand{attempt}); };
-  auto fresh = std::make_unique<Session>(options_, command.attempt, mailbox_, std::move(hooks));
-  // In this order Paho never has no client, and so does not stop and start its threads.
-  session_ = std::move(fresh);
+  session_ = std::make_unique<Session>(options_, command.attempt, mailbox_);
   session_->connect();
+  wake();  // it may have failed already
 }
 
 void Worker::execute(PublishCommand& command) {
@@ -136,10 +184,6 @@ void Worker::execute(DisconnectCommand& command) {
 
 void Worker::execute(AbandonCommand&) {
   session_.reset();
-}
-
-void Worker::execute(ExplainCommand& command) {
-  mailbox_->put(ConnectFailed{command.attempt, find_reason(options_, [this] { return stopping(); })});
 }
 
 }  // namespace flops::mqtt

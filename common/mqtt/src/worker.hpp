@@ -1,9 +1,9 @@
-// The thread that makes all calls of Paho's. Paho holds its lock while it hands us a message, and its calls wait for
-// that lock: made on the loop, they would wait for a mailbox that only the loop can empty.
+// The thread of one client's connection: it alone calls libmosquitto, waits for its socket and for commands, and may
+// wait for room in the mailbox, which the loop may not.
 #pragma once
 
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "event.hpp"
+#include "flops/core/fd.hpp"
 #include "mailbox.hpp"
 #include "session.hpp"
 
@@ -41,17 +42,13 @@ struct DisconnectCommand {
 };
 // Gives the attempt up.
 struct AbandonCommand {};
-// Finds out why the attempt failed, and says so.
-struct ExplainCommand {
-  Attempt attempt;
-};
-using Command =
-    std::variant<ConnectCommand, PublishCommand, SubscribeCommand, DisconnectCommand, AbandonCommand, ExplainCommand>;
+using Command = std::variant<ConnectCommand, PublishCommand, SubscribeCommand, DisconnectCommand, AbandonCommand>;
 
 class Worker {
  public:
+  // Throws std::system_error when there is no thread or no file descriptor to be had.
   Worker(Options options, std::shared_ptr<Mailbox> mailbox);
-  // Ends the connection with the will. The mailbox must be closed before, or Paho may be waiting in it.
+  // Ends the connection with the will. The mailbox must be closed before, or the thread may be waiting in it.
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -61,24 +58,29 @@ class Worker {
   void forget_operations();
 
  private:
+  void run();
+  // Commands whose time has come.
+  void execute_ready();
   [[nodiscard]] std::optional<Command> next();
   [[nodiscard]] bool ready(const Command& command) const;
-  void run();
+  // For a command, for something on the socket, or for a moment when time itself may be the cause.
+  void wait(std::chrono::milliseconds longest);
+  [[nodiscard]] std::chrono::milliseconds patience();
+  void wake() const;
+  void farewell();
   void execute(ConnectCommand& command);
   void execute(PublishCommand& command);
   void execute(SubscribeCommand& command);
   void execute(DisconnectCommand& command);
   void execute(AbandonCommand& command);
-  void execute(ExplainCommand& command);
-  [[nodiscard]] bool stopping();
   [[nodiscard]] bool connected() const { return session_ && session_->connected(); }
 
   Options options_;  // changed only in front of an attempt
   const std::shared_ptr<Mailbox> mailbox_;
+  const Fd wake_;
+  std::atomic<bool> stopping_ = false;
   std::mutex mutex_;
-  std::condition_variable changed_;
   std::deque<Command> queue_;         // under mutex_
-  bool stopping_ = false;             // under mutex_
   std::unique_ptr<Session> session_;  // the worker thread's
   std::thread thread_;                // last: starts when everything else is there
 };

@@ -1,15 +1,16 @@
-// MQTT 5 over TLS 1.3 with client certificates, behind a small asynchronous interface (Paho inside).
+// MQTT 5 over TLS 1.3 with client certificates, behind a small asynchronous interface (libmosquitto inside).
 //
-// All calls and all callbacks are on the loop's thread. Paho's threads only post to the loop through a mailbox bounded
-// in bytes; when it is full they wait, so that TCP pushes back on the broker. Nothing is dropped.
+// All calls and all callbacks are on the loop's thread. A client has one thread of its own for the connection, which
+// only posts to the loop, through a mailbox bounded in bytes; when it is full the thread waits, so that TCP pushes back
+// on the broker. Nothing is dropped.
 // The client makes one connection attempt a connect(); who reconnects, and when, is the owner's decision.
 //
-// No call blocks the loop, except the destructor: it ends Paho's connection, which takes up to about a second for the
-// last client of a process. Handlers and `done` run from the loop, never from inside a call, in the order in which
+// No call blocks the loop, except the destructor: it ends the connection, for which it waits a second at most (longer
+// only while a name server does not answer). Handlers and `done` run from the loop, never from inside a call, in the order in which
 // things happened, and never once the destructor has begun: what is pending then is forgotten (received messages still
 // in the mailbox included, although the broker has seen them acknowledged). A client must not be destroyed from inside
 // one of its own handlers; owners post that. While the mailbox is full nothing goes out either, keep-alive included, so
-// a loop must not stand still for longer than the keep-alive. All clients of one process share Paho's threads.
+// a loop must not stand still for longer than the keep-alive.
 //
 // OASIS MQTT 5.0: https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html
 #pragma once
@@ -56,7 +57,7 @@ struct Options {
   std::filesystem::path certificate_file;  // chain, leaf first
   std::filesystem::path key_file;
   std::optional<Will> will;
-  std::chrono::seconds keep_alive{30};
+  std::chrono::seconds keep_alive{30};                // 5 or more; what is not answered within two is lost
   std::chrono::seconds session_expiry{0};             // > 0: persistent session (clean start = false)
   std::chrono::milliseconds connect_timeout{15'000};  // of an attempt as a whole
   std::size_t mailbox_bytes = 4U << 20U;              // inbound, waiting for the loop
@@ -80,7 +81,7 @@ struct Stats {
   std::uint64_t bytes_published = 0;  // payload bytes of publish() while connected
   std::uint64_t bytes_received = 0;   // payload bytes of messages
   std::uint64_t messages_received = 0;
-  std::uint64_t mailbox_waits = 0;          // times Paho's thread had to wait
+  std::uint64_t mailbox_waits = 0;          // times the connection's thread had to wait
   std::uint64_t mailbox_peak_messages = 0;  // the most that ever waited for the loop, and their bytes with overhead
   std::uint64_t mailbox_peak_bytes = 0;
 };
