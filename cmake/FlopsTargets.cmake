@@ -74,10 +74,9 @@ function(flops_test NAME)
     set_target_properties(${NAME} PROPERTIES EXCLUDE_FROM_ALL ON)
     return()
   endif()
-  set(leak_suppressions "LSAN_OPTIONS=print_suppressions=0:suppressions=${CMAKE_SOURCE_DIR}/tests/support/lsan.supp")
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT}
-    ENVIRONMENT "FLOPS_BIN=${CMAKE_BINARY_DIR}/bin;FLOPS_SOURCE=${CMAKE_SOURCE_DIR};${leak_suppressions}")
+    ENVIRONMENT "FLOPS_BIN=${CMAKE_BINARY_DIR}/bin;FLOPS_SOURCE=${CMAKE_SOURCE_DIR}")
 endfunction()
 
 function(flops_check_edges NAME LAYER DEPENDS)

@@ -1,5 +1,5 @@
-// Why a connection could not be made: Paho does not say whether nobody listens, whose certificate was refused, or why.
-// So after a failure one TLS handshake of our own looks closely, and is closed again.
+// Why a connection could not be made: libmosquitto does not say whether nobody listens, whose certificate was
+// refused, or why. So after a failure one TLS handshake of our own looks closely, and is closed again.
 #pragma once
 
 #include <functional>

@@ -39,6 +39,14 @@ bool is_lost(int code) {
   }
 }
 
+Error call_failed(int code, std::string_view doing) {
+  ErrorKind kind = is_lost(code) ? ErrorKind::transient : ErrorKind::permanent;
+  if (code == MOSQ_ERR_INVAL || code == MOSQ_ERR_MALFORMED_UTF8) {
+    kind = ErrorKind::bug;
+  }
+  return {kind, fmt::format("{}: {}", doing, library_words(code))};
+}
+
 Error refused(int reason_code, std::string_view doing) {
   return {is_denial(reason_code) ? ErrorKind::denied : ErrorKind::transient,
           fmt::format("{}: the broker said {} ({})", doing, reason_words(reason_code), reason_code)};

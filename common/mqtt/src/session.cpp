@@ -157,8 +157,17 @@ bool Session::failed_silently() {
   return state_ == State::failed && std::exchange(state_, State::over) == State::failed;
 }
 
+bool Session::unread() const {
+  const SSL* const tls = this->tls();
+  return socket() >= 0 && tls != nullptr && SSL_pending(tls) > 0;
+}
+
+const SSL* Session::tls() const {
+  return static_cast<const SSL*>(::mosquitto_ssl_get(mosquitto_.get()));
+}
+
 short Session::events() const {
-  const auto* const tls = static_cast<const SSL*>(::mosquitto_ssl_get(mosquitto_.get()));
+  const SSL* const tls = this->tls();
   // While TLS begins, libmosquitto may say that it wants to write when it has to wait for the other side.
   const bool reading = tls != nullptr && SSL_is_init_finished(tls) == 0 && SSL_want(tls) == SSL_READING;
   const bool writing = !reading && ::mosquitto_want_write(mosquitto_.get());
@@ -167,7 +176,12 @@ short Session::events() const {
 
 void Session::work(short events) {
   // Does what can be done without waiting, keep-alive included.
-  look_for_end(::mosquitto_loop(mosquitto_.get(), 0, 1));
+  int code = ::mosquitto_loop(mosquitto_.get(), 0, 1);
+  // What TLS has unpacked already no longer shows on the socket.
+  while (code == MOSQ_ERR_SUCCESS && unread()) {
+    code = ::mosquitto_loop_read(mosquitto_.get(), 1);
+  }
+  look_for_end(code);
   if (state_ == State::connecting && (events & ended_events) != 0) {
     // libmosquitto takes what ends a TLS handshake without an alert for something to wait for.
     try_next();
@@ -223,8 +237,7 @@ void Session::begun(int code) {
     if (code == MOSQ_ERR_SUCCESS) {
       calls_.emplace(beginning_mid_, *call);
     } else {
-      settle(*call, fail(is_lost(code) ? ErrorKind::transient : ErrorKind::permanent, "{}: {}", call->doing,
-                         library_words(code)));
+      settle(*call, fail(call_failed(code, call->doing)));
     }
   }
   look_for_end(is_lost(code) ? code : MOSQ_ERR_SUCCESS);

@@ -84,6 +84,8 @@ class Session {
   void find_addresses();
   // Begins a connection to the next address; without one the attempt has failed.
   void try_next();
+  [[nodiscard]] const SSL* tls() const;
+  [[nodiscard]] bool unread() const;
   void begin(Operation operation, std::size_t bytes, const char* doing);
   // What libmosquitto made of the call that was begun.
   void begun(int code);

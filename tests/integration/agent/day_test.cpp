@@ -15,8 +15,8 @@ namespace {
 
 constexpr auto warm_up = 10min;  // the back-off is at its end
 constexpr auto day = 24h;
-// A wait before an attempt is 30 s in the mean: 2,880 attempts, give or take 31. Each is one connection of Paho's and
-// one to find out why that failed.
+// A wait before an attempt is 30 s in the mean: 2,880 attempts, give or take 31. Each is one connection of libmosquitto's
+// and one to find out why that failed.
 constexpr std::uint64_t most_connects = std::uint64_t{2} * 3'100;
 constexpr std::uint64_t least_connects = std::uint64_t{2} * 2'600;
 // Two timers a minute, and an attempt's timer and outcomes.

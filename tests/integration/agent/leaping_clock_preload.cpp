@@ -1,9 +1,8 @@
 // The library that leaping_clock.hpp describes. It stands between the program and libc, and uses system calls, so that
 // it works before anything is initialised and beside a sanitizer.
 //
-// A connection attempt begins when a timer makes the loop tell the thread that calls Paho, and is over when its outcome
-// reaches the loop. Paho polls for what its threads are to do, up to a second each time; those waits are
-// cut short, or a day of attempts would take an hour.
+// A connection attempt begins when a timer makes the loop wake the connection's thread, and is over when its outcome
+// reaches the loop. Waits of that thread are cut short, or a day of attempts would take an hour.
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
@@ -14,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -28,7 +28,7 @@ using flops::test::LeapingClockState;
 
 constexpr std::int64_t second = 1'000'000'000;
 constexpr int quiet_ms = 3;         // nothing happened for so long: everyone waits
-constexpr int longest_poll_ms = 2;  // of Paho
+constexpr int longest_poll_ms = 2;
 
 LeapingClockState nowhere{};
 LeapingClockState* shared = &nowhere;
@@ -160,35 +160,15 @@ int connect(int fd, const sockaddr* address, socklen_t size) {
   return static_cast<int>(::syscall(SYS_connect, fd, address, size));
 }
 
-int pthread_cond_signal(pthread_cond_t* condition) noexcept {
+// The loop wakes another thread.
+int eventfd_write(int fd, eventfd_t value) {
   note_command();
-  static const auto signal = real<int (*)(pthread_cond_t*)>("pthread_cond_signal");
-  return signal(condition);
-}
-
-int pthread_cond_broadcast(pthread_cond_t* condition) noexcept {
-  note_command();
-  static const auto broadcast = real<int (*)(pthread_cond_t*)>("pthread_cond_broadcast");
-  return broadcast(condition);
-}
-
-int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) {
-  static const auto wait = real<ConditionWait>("pthread_cond_clockwait");
-  timespec time{};
-  ::syscall(SYS_clock_gettime, CLOCK_REALTIME, &time);
-  const timespec soon = to_timespec(std::min(to_ns(time) + longest_poll_ms * std::int64_t{1'000'000}, to_ns(*until)));
-  return wait(condition, mutex, CLOCK_REALTIME, &soon);
+  return ::syscall(SYS_write, fd, &value, sizeof value) == sizeof value ? 0 : -1;
 }
 
 int poll(pollfd* entries, nfds_t count, int timeout) {
   const timespec wait = to_timespec(std::min(timeout, longest_poll_ms) * std::int64_t{1'000'000});
   return static_cast<int>(::syscall(SYS_ppoll, entries, count, timeout < 0 ? nullptr : &wait, nullptr, 0));
-}
-
-int usleep(useconds_t duration) {
-  const timespec wait =
-      to_timespec(std::min<std::int64_t>(duration * 1'000LL, longest_poll_ms * std::int64_t{1'000'000}));
-  return static_cast<int>(::syscall(SYS_nanosleep, &wait, nullptr));
 }
 
 }  // extern "C"

@@ -36,8 +36,7 @@ class Device {
   [[nodiscard]] http::ClientResponse enrol(const std::string& token, const std::string& as = {});
   void join(const std::string& token);  // enrol, connect, hello
   void connect(bool with_hello = true);
-  // The two halves of connect(), for several at once: with many clients in one process Paho looks at a new one's
-  // socket only every second.
+  // The two halves of connect(), for several at once.
   void begin_to_connect();
   void await_connected(bool with_hello = true);
   // Said with the next hello.

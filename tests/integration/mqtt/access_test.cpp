@@ -1,6 +1,6 @@
 #include <fstream>
 
-#include "old_tls_server.hpp"
+#include "tls_server.hpp"
 #include "party.hpp"
 
 namespace flops::mqtt {
@@ -61,7 +61,7 @@ TEST_CASE("mqtt: a broker that is not ours is not trusted") {
   }
   SUBCASE("it speaks only TLS 1.2") {
     test::Broker broker;
-    test::OldTlsServer old(broker.identity("localhost"));
+    test::TlsServer old(broker.server_identity(), {.old = true, .words = {}});
     Options options = options_for(broker, broker.identity("dev1"), "dev1");
     options.port = old.port();
     Party device(loop, std::move(options));

@@ -1,5 +1,7 @@
 #include <csignal>
+#include <array>
 #include <cstdlib>
+#include <string_view>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,6 +10,7 @@
 #include <unistd.h>
 
 #include "party.hpp"
+#include "tls_server.hpp"
 
 namespace flops::mqtt {
 namespace {
@@ -101,16 +104,38 @@ TEST_CASE("mqtt: a broker that goes away is a loss; what was under way fails, an
   CHECK(failed == 500);
 }
 
-TEST_CASE("mqtt: the reason of the broker's DISCONNECT is told") {
-  test::Broker broker;
+TEST_CASE("mqtt: what a broker says in place of an answer is told, and what is no MQTT ends the connection") {
+  test::Broker broker;  // for its certificates
   boost::asio::io_context loop;
-  Party device(loop, broker, "dev1");
-  device.connect();
-  const auto malformed = device.subscribe({"a/#/b"});
-  REQUIRE_FALSE(malformed);
-  CHECK(malformed.error().kind == ErrorKind::transient);
-  REQUIRE(device.await_loss());
-  CHECK_MESSAGE(device.losses[0].what.find("(129)") != std::string::npos, device.losses[0].what);
+  struct Case {
+    std::string_view said;
+    std::string_view told;
+    ErrorKind kind;
+    bool accepted;
+  };
+  using namespace std::string_view_literals;
+  const std::array cases{
+      Case{"\x20\x03\x00\x00\x00\xe0\x02\x8b\x00"sv, "(139)", ErrorKind::transient, true},
+      Case{"\x20\x03\x00\x00\x00\xe0\x02\x8e\x00"sv, "(142)", ErrorKind::denied, true},
+      Case{"\x20\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff"sv, "lost", ErrorKind::transient, true},
+      Case{"\x20\x03\x00\x00\x00\x30\x03\x00\x09t"sv, "lost", ErrorKind::transient, true},
+      Case{"\x20\x03\x00\x87\x00"sv, "(135)", ErrorKind::denied, false},
+      Case{"\x20\x03\x00\x88\x00"sv, "(136)", ErrorKind::transient, false},
+  };
+  for (const auto& [said, told, kind, accepted] : cases) {
+    CAPTURE(told);
+    test::TlsServer server(broker.server_identity(), {.old = false, .words = std::string(said)});
+    Options options = options_for(broker, broker.identity("dev1"), "dev1");
+    options.port = server.port();
+    Party device(loop, std::move(options));
+    device.client().connect();
+    auto& outcomes = accepted ? device.losses : device.failures;
+    REQUIRE(test::run_until(loop, [&] { return !outcomes.empty(); }));
+    CHECK(device.connections == (accepted ? 1 : 0));
+    CHECK(outcomes[0].kind == kind);
+    CHECK_MESSAGE(outcomes[0].what.find(told) != std::string::npos, outcomes[0].what);
+    CHECK_FALSE(device.client().connected());
+  }
 }
 
 TEST_CASE("mqtt: a second connection with the same identity replaces the first") {
@@ -272,6 +297,9 @@ TEST_CASE("mqtt: what is wrongly asked for is refused without a connection being
   const auto none = device.subscribe({});
   REQUIRE_FALSE(none);
   CHECK(none.error().kind == ErrorKind::bug);
+  const auto malformed = device.subscribe({"a/#/b"});
+  REQUIRE_FALSE(malformed);
+  CHECK(malformed.error().kind == ErrorKind::bug);
   const auto wildcard = device.publish("a/+/b", "x");
   REQUIRE_FALSE(wildcard);
   CHECK(wildcard.error().kind == ErrorKind::bug);

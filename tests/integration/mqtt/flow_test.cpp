@@ -24,7 +24,6 @@ TEST_CASE("mqtt: a slow loop with a small mailbox loses nothing and keeps the or
   REQUIRE(coordinator.subscribe({root + "devices/+/up/#"}));
 
   constexpr int count = 5000;
-  // A process of its own: one lock of Paho's serves all clients of a process.
   Party sender(slow, broker, "dev1");
   sender.connect();
   int acknowledged = 0;
@@ -34,7 +33,7 @@ TEST_CASE("mqtt: a slow loop with a small mailbox loses nothing and keeps the or
       ++acknowledged;
     });
   }
-  // The loop stands still until Paho has had to wait.
+  // The loop stands still until the connection's thread has had to wait.
   REQUIRE(test::wait_until([&] { return coordinator.client().stats().mailbox_waits > 0; }));
   REQUIRE(coordinator.await_messages(count));
   REQUIRE(test::run_until(slow, [&] { return acknowledged == count; }));
@@ -88,7 +87,7 @@ TEST_CASE("mqtt: publishing from inside a message handler while the mailbox is f
   REQUIRE(sender.await_messages(count));
 }
 
-TEST_CASE("mqtt: a client is destroyed while Paho waits in a full mailbox, its own or a neighbour's") {
+TEST_CASE("mqtt: a client is destroyed while its thread waits in a full mailbox, its own or a neighbour's") {
   test::Broker broker;
   boost::asio::io_context loop;
   Options options = options_for(broker, broker.identity("coordinator"), "coordinator");

@@ -99,10 +99,10 @@ Broker::Broker(BrokerOptions options)
   crypto::IssueRequest request;
   request.usage = crypto::Usage::server;
   request.names = options.server_names;
-  const Identity server = issue(authority_, "broker", std::move(request));
+  server_ = issue(authority_, "broker", std::move(request));
   // Mosquitto wants its ACL not readable by others.
   need(replace_file(folder_ / "acl", acl, 0600), "writing the ACL");
-  need(replace_file(folder_ / "mosquitto.conf", configuration(folder_.path(), port_, options.tls_version, server)),
+  need(replace_file(folder_ / "mosquitto.conf", configuration(folder_.path(), port_, options.tls_version, server_)),
        "writing the configuration");
   start();
 }

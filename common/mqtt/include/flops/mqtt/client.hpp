@@ -108,7 +108,7 @@ class Client {
   // (ACL), transient when the connection was down or went down or the broker gave another reason, bug when the QoS is
   // neither 0 nor 1 or the topic is no topic name. QoS 0 succeeds when it has been written. Nothing is kept for later.
   virtual void publish(std::string topic, std::string payload, PublishOptions options, Done done) = 0;
-  // QoS 1. denied when the broker refuses any of the filters.
+  // QoS 1. denied when the broker refuses any of the filters, bug when one is no topic filter.
   virtual void subscribe(std::vector<std::string> filters, Done done) = 0;
   virtual void unsubscribe(std::vector<std::string> filters, Done done) = 0;
 

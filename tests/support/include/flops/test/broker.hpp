@@ -43,6 +43,8 @@ class Broker {
                                   std::chrono::seconds backdate = std::chrono::minutes(5));
   // A certificate of another CA that calls itself the same; it trusts the right one.
   [[nodiscard]] Identity foreign_identity(const std::string& name);
+  // The broker's own, for a server in its place.
+  [[nodiscard]] const Identity& server_identity() const { return server_; }
   [[nodiscard]] const std::filesystem::path& ca_file() const { return ca_file_; }
 
   void stop();    // SIGTERM and waits
@@ -59,6 +61,7 @@ class Broker {
   TemporaryFolder folder_;
   crypto::CertificateAuthority authority_;
   std::filesystem::path ca_file_;
+  Identity server_;
   std::uint16_t port_ = 0;
   pid_t process_ = -1;
   int issued_ = 0;

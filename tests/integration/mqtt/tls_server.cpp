@@ -1,16 +1,17 @@
-#include "old_tls_server.hpp"
+#include "tls_server.hpp"
 
 #include <memory>
+#include <utility>
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 namespace flops::test {
 
-OldTlsServer::OldTlsServer(const Identity& identity) : listening_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+TlsServer::TlsServer(const Identity& identity, TlsServerOptions options)
+    : options_(std::move(options)), listening_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -23,14 +24,34 @@ OldTlsServer::OldTlsServer(const Identity& identity) : listening_(::socket(AF_IN
   thread_ = std::thread([this, identity] { serve(identity); });
 }
 
-OldTlsServer::~OldTlsServer() {
+TlsServer::~TlsServer() {
   stopping_ = true;
   thread_.join();
 }
 
-void OldTlsServer::serve(const Identity& identity) {
+void TlsServer::converse(SSL* ssl) const {
+  char heard[1024];
+  bool answered = options_.words.empty();
+  while (!answered || !options_.words.empty()) {
+    pollfd entry{SSL_get_fd(ssl), POLLIN, 0};
+    if (stopping_) {
+      return;
+    }
+    if (SSL_pending(ssl) == 0 && ::poll(&entry, 1, 20) <= 0) {
+      continue;
+    }
+    if (SSL_read(ssl, heard, sizeof heard) <= 0) {
+      return;
+    }
+    if (!std::exchange(answered, true)) {
+      SSL_write(ssl, options_.words.data(), static_cast<int>(options_.words.size()));
+    }
+  }
+}
+
+void TlsServer::serve(const Identity& identity) {
   const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
-  SSL_CTX_set_max_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_set_max_proto_version(context.get(), options_.old ? TLS1_2_VERSION : TLS1_3_VERSION);
   SSL_CTX_use_certificate_chain_file(context.get(), identity.certificate.c_str());
   SSL_CTX_use_PrivateKey_file(context.get(), identity.key.c_str(), SSL_FILETYPE_PEM);
   while (!stopping_) {
@@ -43,6 +64,7 @@ void OldTlsServer::serve(const Identity& identity) {
     SSL_set_fd(ssl.get(), connection.get());
     if (SSL_accept(ssl.get()) == 1) {
       ++handshakes_;
+      converse(ssl.get());
     }
   }
 }
