@@ -20,9 +20,7 @@ std::size_t bytes_of(const Event& event) {
 void Mailbox::put(Event event) {
   const std::size_t bytes = bytes_of(event);
   std::unique_lock lock(mutex_);
-  const auto fits = [&] {
-    return closed_ || bytes == 0 || bytes_ == 0 || bytes_ + bytes <= capacity_bytes_;
-  };
+  const auto fits = [&] { return closed_ || bytes == 0 || bytes_ == 0 || bytes_ + bytes <= capacity_bytes_; };
   if (!fits()) {
     waits_.fetch_add(1, std::memory_order_relaxed);
     room_.wait(lock, fits);

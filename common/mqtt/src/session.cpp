@@ -280,10 +280,10 @@ void Session::look_for_end(int code) {
   } else if (was_connected) {
     const bool said = why >= first_reason;
     const ErrorKind kind = why == MQTT_RC_SESSION_TAKEN_OVER ? ErrorKind::denied : ErrorKind::transient;
-    mailbox_->put(Lost{
-        attempt_, {kind, fmt::format("the connection to {}:{} was lost: {}", options_.host, options_.port,
-                                     said ? fmt::format("the broker said {} ({})", reason_words(why), why)
-                                          : library_words(why))}});
+    mailbox_->put(Lost{attempt_,
+                       {kind, fmt::format("the connection to {}:{} was lost: {}", options_.host, options_.port,
+                                          said ? fmt::format("the broker said {} ({})", reason_words(why), why)
+                                               : library_words(why))}});
   }
 }
 

@@ -95,10 +95,9 @@ void Worker::execute_ready() {
 }
 
 milliseconds Worker::patience() {
-  // Whether a ping is due, or an answer overdue, is looked at several times in a keep-alive.
-  milliseconds longest = session_ ? std::clamp<milliseconds>(options_.keep_alive / 6, milliseconds{500},
-                                                             milliseconds{10'000})
-                                  : for_ever;
+  // Whether a ping is due, or an answer overdue, is looked at ten times in a keep-alive.
+  const bool live = session_ && session_->socket() >= 0;
+  milliseconds longest = live ? std::max(milliseconds{options_.keep_alive} / 10, milliseconds{500}) : for_ever;
   const std::lock_guard lock(mutex_);
   if (const auto* disconnect = queue_.empty() ? nullptr : std::get_if<DisconnectCommand>(&queue_.front())) {
     const auto left = std::chrono::ceil<milliseconds>(disconnect->deadline - Clock::now());
@@ -139,8 +138,7 @@ void Worker::run() {
 void Worker::farewell() {
   if (connected()) {
     session_->break_off();
-    for (const auto deadline = Clock::now() + farewell_limit;
-         session_->socket() >= 0 && Clock::now() < deadline;) {
+    for (const auto deadline = Clock::now() + farewell_limit; session_->socket() >= 0 && Clock::now() < deadline;) {
       wait(std::chrono::ceil<milliseconds>(deadline - Clock::now()));
     }
   }

@@ -27,7 +27,7 @@ namespace {
 using flops::test::LeapingClockState;
 
 constexpr std::int64_t second = 1'000'000'000;
-constexpr int quiet_ms = 3;         // nothing happened for so long: everyone waits
+constexpr int quiet_ms = 3;  // nothing happened for so long: everyone waits
 constexpr int longest_poll_ms = 2;
 
 LeapingClockState nowhere{};

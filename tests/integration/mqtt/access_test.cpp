@@ -1,7 +1,7 @@
 #include <fstream>
 
-#include "tls_server.hpp"
 #include "party.hpp"
+#include "tls_server.hpp"
 
 namespace flops::mqtt {
 namespace {

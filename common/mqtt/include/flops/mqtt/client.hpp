@@ -6,11 +6,11 @@
 // The client makes one connection attempt a connect(); who reconnects, and when, is the owner's decision.
 //
 // No call blocks the loop, except the destructor: it ends the connection, for which it waits a second at most (longer
-// only while a name server does not answer). Handlers and `done` run from the loop, never from inside a call, in the order in which
-// things happened, and never once the destructor has begun: what is pending then is forgotten (received messages still
-// in the mailbox included, although the broker has seen them acknowledged). A client must not be destroyed from inside
-// one of its own handlers; owners post that. While the mailbox is full nothing goes out either, keep-alive included, so
-// a loop must not stand still for longer than the keep-alive.
+// only while a name server does not answer). Handlers and `done` run from the loop, never from inside a call, in the
+// order in which things happened, and never once the destructor has begun: what is pending then is forgotten (received
+// messages still in the mailbox included, although the broker has seen them acknowledged). A client must not be
+// destroyed from inside one of its own handlers; owners post that. While the mailbox is full nothing goes out either,
+// keep-alive included, so a loop must not stand still for longer than the keep-alive.
 //
 // OASIS MQTT 5.0: https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html
 #pragma once
