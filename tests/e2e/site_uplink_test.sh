@@ -5,7 +5,7 @@
 set -euo pipefail
 
 source_dir=${1:?usage: site_uplink_test.sh SOURCE_DIR}
-dark=60 devices=2 cycles=2 rounds=8
+dark=60 devices=2 cycles=2 rounds=5
 if [ "$(id -u)" -ne 0 ]; then
   echo "not root: no network namespaces"
   exit 77
@@ -38,11 +38,11 @@ mount -t tmpfs none /run
 mkdir -p /run/netns
 ip link set lo up
 ip netns add site
-ip link add top type veth peer name up netns site
+ip link add top type veth peer name uplink netns site
 ip addr add 10.77.0.1/24 dev top
 ip link set top up
-ip -n site addr add 10.77.0.2/24 dev up
-ip -n site link set up up
+ip -n site addr add 10.77.0.2/24 dev uplink
+ip -n site link set uplink up
 ip -n site link set lo up
 at_site() { ip netns exec site "$@"; }
 cut_link() { iptables -A INPUT -i top -j DROP && iptables -A OUTPUT -o top -j DROP; }
@@ -88,7 +88,7 @@ ready_devices() { # NAME count
 site_rounds() { ctl site run list -o json | jq "[.runs[].round] | max // 0"; }
 part_begun() { [ "$(site_rounds)" -ge 2 ]; }
 state_of_run() { ctl top run show run-1 -o json | jq -r .state; }
-over() { [ "$(state_of_run)" != running ]; }
+over() { [[ $(state_of_run) =~ ^(finished|failed|stopped)$ ]]; }
 
 fleet() { # NAME: starts one, and its run
   folder=$base/$1 run_folder=$base/$1
