@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A site in a network namespace of its own loses its uplink for a minute, packets dropped without a word: its devices go
-# on with their rounds, what it sends counts once when the link is back, and the model is that of an undisturbed fleet.
+# on with their rounds, and what it sends counts once when the link is back. In the next cycle its coordinator is killed
+# and started again. The model is that of an undisturbed fleet.
 # Needs root, for the namespaces; skipped (77) without.
 set -euo pipefail
 
@@ -48,6 +49,22 @@ at_site() { ip netns exec site "$@"; }
 cut_link() { iptables -A INPUT -i top -j DROP && iptables -A OUTPUT -o top -j DROP; }
 mend_link() { iptables -F INPUT && iptables -F OUTPUT; }
 
+start_coordinator() { # NAME WHERE
+  # shellcheck disable=SC2086 # the words of a command
+  start "$1" "$folder/logs/$1.log" $2 "$bin/flops-coordinator" --config "$folder/$1.toml"
+}
+kill_site() {
+  local i
+  for i in "${!started_names[@]}"; do
+    if [ "${started_names[$i]}" = site ]; then
+      kill -KILL "${started_pids[$i]}"
+      wait "${started_pids[$i]}" 2>/dev/null || true
+      unset "started_names[$i]" "started_pids[$i]"
+      started_names=("${started_names[@]}") started_pids=("${started_pids[@]}")
+      return
+    fi
+  done
+}
 # coordinator NAME ADDRESS WHERE LINE...: WHERE is what its command begins with, empty or at_site's.
 coordinator() {
   local name=$1 address=$2 where=$3
@@ -64,8 +81,7 @@ broker.public_host = "$address"
 broker.port = 0
 END
   printf '%s\n' "$@" >>"$folder/$name.toml"
-  # shellcheck disable=SC2086 # the words of a command
-  start "$name" "$folder/logs/$name.log" $where "$bin/flops-coordinator" --config "$folder/$name.toml"
+  start_coordinator "$name" "$where"
   wait_for "the addresses of $name" 60 test -s "$folder/$name/endpoints.json"
   cat >"$folder/$name.ctl.toml" <<END
 coordinator = "$(jq -r .api "$folder/$name/endpoints.json")"
@@ -87,6 +103,8 @@ ready_devices() { # NAME count
 # The round that the site is at, counted through all cycles.
 site_rounds() { ctl site run list -o json | jq "[.runs[].round] | max // 0"; }
 part_begun() { [ "$(site_rounds)" -ge 2 ]; }
+killed_in=
+next_begun() { killed_in=$(site_rounds); [ "$killed_in" -ge $((rounds + 2)) ]; }
 state_of_run() { ctl top run show run-1 -o json | jq -r .state; }
 over() { [[ $(state_of_run) =~ ^(finished|failed|stopped)$ ]]; }
 
@@ -151,6 +169,10 @@ over && fail "the run is over without the site"
 mend_link
 say "link mended: $during rounds"
 [ "$during" -ge $((before + 3)) ] || fail "the site did $((during - before)) rounds without its uplink"
+wait_for "the next cycle to be under way" 120 next_begun
+kill_site
+start_coordinator site "ip netns exec site"
+say "coordinator of the site killed in its round $killed_in, and started again"
 end_fleet
 
 [ "$(jq -r .model_digest "$base/disturbed/run.json")" = "$(jq -r .model_digest "$base/undisturbed/run.json")" ] ||

@@ -261,7 +261,8 @@ void RunController::take_up_again() {
 // From the stored updates, because the sum cannot be trusted any more.
 void RunController::sum_again(const ClusterId& node) {
   const rounds::RunState* state = active_->tree.node(node);
-  if (state != nullptr && state->phase == rounds::Phase::fitting) {
+  const bool goes_up = state != nullptr && state->phase == rounds::Phase::finished && state->sum_goes_up;
+  if (state != nullptr && (state->phase == rounds::Phase::fitting || goes_up)) {
     perform(node, rounds::OpenRound{state->round});
   }
 }

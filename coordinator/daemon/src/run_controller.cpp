@@ -133,7 +133,7 @@ void RunController::perform(const ClusterId&, const rounds::SendTask& action) {
   send_task(action.device, false);
 }
 
-void RunController::perform(const ClusterId&, const rounds::CancelTask& action) {
+void RunController::perform(const ClusterId& node, const rounds::CancelTask& action) {
   parts_.link.command(action.device, "cancel",
                       wire::encode(wire::Cancel{reference(action.task, action.round), action.reason}));
   if (const auto upload = active_->uploads.find(action.task); upload != active_->uploads.end()) {
@@ -141,8 +141,12 @@ void RunController::perform(const ClusterId&, const rounds::CancelTask& action) 
     if (upload->second.staging) {
       parts_.updates.discard(*std::move(upload->second.staging));
     }
+    const bool may_be_in_sum = upload->second.stage == Upload::Stage::summing;
     active_->uploads.erase(upload);
     sweep_due_ = true;  // it may be stored already
+    if (may_be_in_sum) {
+      sum_again(node);  // without it: what is not recorded does not count
+    }
   }
 }
 
