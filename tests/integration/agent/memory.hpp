@@ -14,7 +14,8 @@ inline constexpr std::int64_t max_private_kib = std::int64_t{8} * 1024;
 
 struct Memory {
   std::int64_t resident_kib = 0;
-  std::int64_t private_kib = 0;  // clean and dirty
+  std::int64_t anonymous_kib = 0;  // its own whatever other programs share its libraries
+  std::int64_t private_kib = 0;    // clean and dirty
 };
 
 inline Memory memory_of(int pid) {
@@ -25,6 +26,8 @@ inline Memory memory_of(int pid) {
   while (file >> word) {
     if (word == "Rss:" && file >> kib) {
       memory.resident_kib = kib;
+    } else if (word == "Anonymous:" && file >> kib) {
+      memory.anonymous_kib = kib;
     } else if ((word == "Private_Clean:" || word == "Private_Dirty:") && file >> kib) {
       memory.private_kib += kib;
     }
