@@ -76,7 +76,7 @@ function(flops_test NAME)
   endif()
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT}
-    ENVIRONMENT "FLOPS_BIN=${CMAKE_BINARY_DIR}/bin;FLOPS_SOURCE=${CMAKE_SOURCE_DIR}")
+    ENVIRONMENT "FLOPS_BIN=${CMAKE_BINARY_DIR}/bin;FLOPS_SOURCE=${CMAKE_SOURCE_DIR};TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp")
 endfunction()
 
 function(flops_check_edges NAME LAYER DEPENDS)
