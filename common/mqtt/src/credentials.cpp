@@ -36,8 +36,18 @@ std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) {
 // The broker must show a certificate for what it is called here: OpenSSL compares while it verifies.
 bool expect_name(SSL_CTX* context, const std::string& host) {
   X509_VERIFY_PARAM* const verify = SSL_CTX_get0_param(context);
-  return X509_VERIFY_PARAM_set1_ip_asc(verify, host.c_str()) == 1 ||
+  const std::string number = host.substr(0, host.find('%'));  // no certificate knows our interfaces
+  return X509_VERIFY_PARAM_set1_ip_asc(verify, number.c_str()) == 1 ||
          X509_VERIFY_PARAM_set1_host(verify, host.c_str(), host.size()) == 1;
+}
+
+// Server name indication (RFC 6066): the broker's name, never an address, whatever was set before.
+void say_name(const SSL* ssl, int where, int) {
+  if ((where & SSL_CB_HANDSHAKE_START) != 0) {
+    SSL* const beginning = const_cast<SSL*>(ssl);
+    SSL_ctrl(beginning, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+             X509_VERIFY_PARAM_get0_host(SSL_get0_param(beginning), 0));
+  }
 }
 
 std::unexpected<Error> unusable(std::string_view what, const std::filesystem::path& file) {
@@ -74,6 +84,7 @@ Result<Context> make_context(const Options& options) {
     return unusable("key file", options.key_file);
   }
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_info_callback(context.get(), &say_name);
   // What libmosquitto writes may be taken in parts, and moves in between; idle connections keep no buffers.
   SSL_CTX_set_mode(context.get(),
                    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);

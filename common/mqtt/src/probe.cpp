@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "address.hpp"
 #include "credentials.hpp"
 #include "flops/core/fd.hpp"
 
@@ -30,8 +29,11 @@ using Ssl = std::unique_ptr<SSL, SslFree>;
 
 class Probe {
  public:
-  Probe(const Options& options, const std::function<bool()>& stop)
-      : options_(options), stop_(stop), where_(fmt::format("{}:{}", options.host, options.port)) {}
+  Probe(const Options& options, const Addresses& addresses, const std::function<bool()>& stop)
+      : options_(options),
+        addresses_(addresses),
+        stop_(stop),
+        where_(fmt::format("{}:{}", options.host, options.port)) {}
 
   [[nodiscard]] Error run() {
     auto context = make_context(options_);
@@ -51,13 +53,9 @@ class Probe {
  private:
   // TCP, to the first address that answers.
   [[nodiscard]] Result<> reach() {
-    auto addresses = resolve(options_);
-    if (!addresses) {
-      return fail(std::move(addresses.error()));
-    }
     int code = 0;
     deadline_ = Clock::now() + handshake_limit;
-    for (const addrinfo* at = addresses->get(); at != nullptr; at = at->ai_next) {
+    for (const addrinfo* at = addresses_.get(); at != nullptr; at = at->ai_next) {
       fd_ = Fd(::socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, at->ai_protocol));
       code = ::connect(fd_.get(), at->ai_addr, at->ai_addrlen) == 0 ? 0 : errno;
       if (code == EINPROGRESS) {
@@ -131,6 +129,7 @@ class Probe {
   }
 
   const Options& options_;
+  const Addresses& addresses_;
   const std::function<bool()>& stop_;
   const std::string where_;
   Fd fd_;
@@ -139,8 +138,8 @@ class Probe {
 
 }  // namespace
 
-Error find_reason(const Options& options, const std::function<bool()>& stop) {
-  return Probe(options, stop).run();
+Error find_reason(const Options& options, const Addresses& addresses, const std::function<bool()>& stop) {
+  return Probe(options, addresses, stop).run();
 }
 
 }  // namespace flops::mqtt

@@ -4,13 +4,14 @@
 
 #include <functional>
 
+#include "address.hpp"
 #include "flops/core/error.hpp"
 #include "flops/mqtt/client.hpp"
 
 namespace flops::mqtt {
 
-// denied: a certificate was refused, by us or by the broker; clock: because of this device's clock; transient: the
-// rest. Takes a few seconds at most, beside what the resolver takes; ends soon after `stop` says so.
-[[nodiscard]] Error find_reason(const Options& options, const std::function<bool()>& stop);
+// addresses: of Options::host. denied: a certificate was refused, by us or by the broker; clock: because of this
+// device's clock; transient: the rest. Takes a few seconds at most; ends soon after `stop` says so.
+[[nodiscard]] Error find_reason(const Options& options, const Addresses& addresses, const std::function<bool()>& stop);
 
 }  // namespace flops::mqtt

@@ -111,10 +111,10 @@ Result<> Session::prepare() {
   return {};
 }
 
-void Session::find_addresses() {
+Result<> Session::find_addresses() {
   auto found = resolve(options_);
   if (!found) {
-    return;
+    return fail(std::move(found.error()));
   }
   addresses_ = std::move(*found);
   for (const addrinfo* at = addresses_.get(); at != nullptr; at = at->ai_next) {
@@ -122,15 +122,19 @@ void Session::find_addresses() {
   }
   // Every attempt begins with another one: the first may be where packets vanish, until the attempt has no time left.
   std::ranges::rotate(untried_, untried_.begin() + static_cast<std::ptrdiff_t>((attempt_ - 1) % untried_.size()));
+  return {};
 }
 
 void Session::connect() {
-  if (auto prepared = prepare(); !prepared) {
+  auto prepared = prepare();
+  if (prepared) {
+    prepared = find_addresses();
+  }
+  if (!prepared) {
     state_ = State::over;
     mailbox_->put(ConnectFailed{attempt_, std::move(prepared.error())});
     return;
   }
-  find_addresses();
   try_next();
 }
 
@@ -153,36 +157,52 @@ void Session::try_next() {
   state_ = State::failed;
 }
 
-bool Session::failed_silently() {
-  return state_ == State::failed && std::exchange(state_, State::over) == State::failed;
-}
-
-bool Session::unread() const {
-  const SSL* const tls = this->tls();
-  return socket() >= 0 && tls != nullptr && SSL_pending(tls) > 0;
+std::optional<Addresses> Session::failed_silently() {
+  if (state_ != State::failed) {
+    return std::nullopt;
+  }
+  state_ = State::over;
+  return std::move(addresses_);
 }
 
 const SSL* Session::tls() const {
-  return static_cast<const SSL*>(::mosquitto_ssl_get(mosquitto_.get()));
+  return mosquitto_ ? static_cast<const SSL*>(::mosquitto_ssl_get(mosquitto_.get())) : nullptr;
+}
+
+bool Session::shaking_hands() const {
+  const SSL* const tls = this->tls();
+  return tls != nullptr && SSL_is_init_finished(tls) == 0;
 }
 
 short Session::events() const {
-  const SSL* const tls = this->tls();
   // While TLS begins, libmosquitto may say that it wants to write when it has to wait for the other side.
-  const bool reading = tls != nullptr && SSL_is_init_finished(tls) == 0 && SSL_want(tls) == SSL_READING;
+  const bool reading = shaking_hands() && SSL_want(tls()) == SSL_READING;
   const bool writing = !reading && ::mosquitto_want_write(mosquitto_.get());
   return static_cast<short>(POLLIN | POLLRDHUP | (writing ? POLLOUT : 0));
 }
 
-void Session::work(short events) {
-  // Does what can be done without waiting, keep-alive included.
-  int code = ::mosquitto_loop(mosquitto_.get(), 0, 1);
-  // What TLS has unpacked already no longer shows on the socket.
-  while (code == MOSQ_ERR_SUCCESS && unread()) {
-    code = ::mosquitto_loop_read(mosquitto_.get(), 1);
+// Not mosquitto_loop(): it asks select(), which knows no descriptor above 1023.
+int Session::serve(short events) {
+  mosquitto* const library = mosquitto_.get();
+  int code = MOSQ_ERR_SUCCESS;
+  // The handshake, in both directions, is libmosquitto's reading.
+  if ((events & (POLLIN | ended_events)) != 0 || (shaking_hands() && (events & POLLOUT) != 0)) {
+    code = ::mosquitto_loop_read(library, 1);
   }
-  look_for_end(code);
-  if (state_ == State::connecting && (events & ended_events) != 0) {
+  if (code == MOSQ_ERR_SUCCESS && socket() >= 0 && !shaking_hands() && ::mosquitto_want_write(library)) {
+    code = ::mosquitto_loop_write(library, 1);
+  }
+  if (code == MOSQ_ERR_SUCCESS && socket() >= 0) {
+    code = ::mosquitto_loop_misc(library);
+  }
+  return code;
+}
+
+void Session::work(short events) {
+  const int code = serve(events);
+  if (end_ || code != MOSQ_ERR_SUCCESS) {
+    look_for_end(code);
+  } else if (state_ == State::connecting && (events & ended_events) != 0) {
     // libmosquitto takes what ends a TLS handshake without an alert for something to wait for.
     try_next();
   }
@@ -217,6 +237,11 @@ void Session::unsubscribe(Operation operation, const std::vector<std::string>& f
 }
 
 void Session::disconnect() {
+  // What lies unread when libmosquitto closes the socket would reset the connection, and the farewell with it.
+  look_for_end(::mosquitto_loop_read(mosquitto_.get(), 1));
+  if (!connected()) {
+    return;
+  }
   state_ = State::disconnecting;
   look_for_end(::mosquitto_disconnect_v5(mosquitto_.get(), MQTT_RC_NORMAL_DISCONNECTION, nullptr));
 }
@@ -285,10 +310,15 @@ void Session::look_for_end(int code) {
                                           said ? fmt::format("the broker said {} ({})", reason_words(why), why)
                                                : library_words(why))}});
   }
+  // A write that failed leaves the socket open.
+  mosquitto_.reset();
 }
 
 void Session::on_connect(mosquitto*, void* session, int reason, int flags, const mosquitto_property*) {
   Session& self = *session_of(session);
+  if (self.state_ != State::connecting) {
+    return;  // a second answer: libmosquitto does not mind
+  }
   if (reason == 0) {
     self.state_ = State::connected;
     self.mailbox_->put(Connected{self.attempt_, (flags & 1) != 0});
@@ -300,7 +330,10 @@ void Session::on_connect(mosquitto*, void* session, int reason, int flags, const
 }
 
 void Session::on_disconnect(mosquitto*, void* session, int code, const mosquitto_property*) {
-  session_of(session)->end_ = End{code};
+  Session& self = *session_of(session);
+  if (!self.end_) {  // what the broker said comes first, then what libmosquitto makes of it
+    self.end_ = End{code};
+  }
 }
 
 void Session::on_publish(mosquitto*, void* session, int mid, int reason, const mosquitto_property*) {
@@ -318,6 +351,9 @@ void Session::on_unsubscribe(mosquitto*, void* session, int mid, const mosquitto
 }
 
 void Session::on_message(mosquitto*, void* session, const mosquitto_message* message, const mosquitto_property*) {
+  if (message->topic == nullptr) {
+    return;  // one that needs an alias, which we allow nobody
+  }
   std::string payload;
   if (message->payloadlen > 0) {
     payload.assign(static_cast<const char*>(message->payload), static_cast<std::size_t>(message->payloadlen));

@@ -48,8 +48,8 @@ class Session {
   void work(short events);
 
   [[nodiscard]] bool connected() const { return state_ == State::connected; }
-  // The attempt failed and the broker did not say why. Says so once.
-  [[nodiscard]] bool failed_silently();
+  // The attempt failed and the broker did not say why: where it was looked for. Says so once.
+  [[nodiscard]] std::optional<Addresses> failed_silently();
   // libmosquitto copies what it is given: only so much is handed over before it is acknowledged.
   [[nodiscard]] bool room() const { return bytes_ == 0 || (bytes_ < max_bytes && calls_.size() < max_operations); }
   [[nodiscard]] bool idle() const { return calls_.empty(); }
@@ -81,11 +81,13 @@ class Session {
   static void on_message(mosquitto*, void* session, const mosquitto_message* message, const mosquitto_property*);
 
   [[nodiscard]] Result<> prepare();
-  void find_addresses();
+  [[nodiscard]] Result<> find_addresses();
   // Begins a connection to the next address; without one the attempt has failed.
   void try_next();
   [[nodiscard]] const SSL* tls() const;
-  [[nodiscard]] bool unread() const;
+  [[nodiscard]] bool shaking_hands() const;
+  // libmosquitto's share of what the socket is ready for, keep-alive included; its code.
+  [[nodiscard]] int serve(short events);
   void begin(Operation operation, std::size_t bytes, const char* doing);
   // What libmosquitto made of the call that was begun.
   void begun(int code);
@@ -93,7 +95,7 @@ class Session {
   void settle(int mid, Result<> result);
   void settle(const Call& call, Result<> result);
   void settle_all();
-  // After every call that may have ended the connection.
+  // After every call that may have ended the connection, which it may let go of.
   void look_for_end(int code);
 
   const Options& options_;

@@ -27,6 +27,14 @@ bool is_operation(const Command& command) {
   return std::holds_alternative<PublishCommand>(command) || std::holds_alternative<SubscribeCommand>(command);
 }
 
+bool is_attempt(const Command& command) {
+  return std::holds_alternative<ConnectCommand>(command) || std::holds_alternative<AbandonCommand>(command);
+}
+
+bool is_end(const Command& command) {
+  return std::holds_alternative<DisconnectCommand>(command) || std::holds_alternative<AbandonCommand>(command);
+}
+
 Fd make_wake() {
   Fd made(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!made.valid()) {
@@ -53,14 +61,26 @@ void Worker::wake() const {
 void Worker::add(Command command) {
   {
     const std::lock_guard lock(mutex_);
+    if (auto* connect = std::get_if<ConnectCommand>(&command)) {
+      for (Command& earlier : queue_) {
+        auto* const same = std::get_if<ConnectCommand>(&earlier);
+        if (same != nullptr && same->will && !connect->will) {
+          connect->will = std::move(same->will);
+        }
+      }
+      std::erase_if(queue_, is_attempt);
+    }
     queue_.push_back(std::move(command));
   }
   wake();
 }
 
 void Worker::forget_operations() {
-  const std::lock_guard lock(mutex_);
-  std::erase_if(queue_, is_operation);
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(queue_, is_operation);
+  }
+  wake();
 }
 
 bool Worker::ready(const Command& command) const {
@@ -74,8 +94,35 @@ bool Worker::ready(const Command& command) const {
   return disconnect == nullptr || session_->idle() || Clock::now() >= disconnect->deadline;
 }
 
+void Worker::make_way() {
+  const auto end = std::ranges::find_if(queue_, is_end);
+  if (end == queue_.end()) {
+    return;
+  }
+  const auto* disconnect = std::get_if<DisconnectCommand>(&*end);
+  if (disconnect != nullptr && Clock::now() < disconnect->deadline) {
+    return;
+  }
+  for (auto at = queue_.begin(); at != end; ++at) {
+    if (const auto* publish = std::get_if<PublishCommand>(&*at)) {
+      mailbox_->put(Settled{publish->operation, not_connected()});
+    } else if (const auto* subscribe = std::get_if<SubscribeCommand>(&*at)) {
+      mailbox_->put(Settled{subscribe->operation, not_connected()});
+    } else if (auto* connect = std::get_if<ConnectCommand>(&*at)) {
+      change_will(std::move(connect->will));
+    }
+  }
+  queue_.erase(queue_.begin(), end);
+}
+
+bool Worker::ending() {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::any_of(queue_, is_end);
+}
+
 std::optional<Command> Worker::next() {
   const std::lock_guard lock(mutex_);
+  make_way();
   if (queue_.empty() || !ready(queue_.front())) {
     return std::nullopt;
   }
@@ -99,7 +146,8 @@ milliseconds Worker::patience() {
   const bool live = session_ && session_->socket() >= 0;
   milliseconds longest = live ? std::max(milliseconds{options_.keep_alive} / 10, milliseconds{500}) : for_ever;
   const std::lock_guard lock(mutex_);
-  if (const auto* disconnect = queue_.empty() ? nullptr : std::get_if<DisconnectCommand>(&queue_.front())) {
+  const auto end = std::ranges::find_if(queue_, is_end);
+  if (const auto* disconnect = end == queue_.end() ? nullptr : std::get_if<DisconnectCommand>(&*end)) {
     const auto left = std::chrono::ceil<milliseconds>(disconnect->deadline - Clock::now());
     longest = std::clamp(left, milliseconds{0}, longest < milliseconds{0} ? left : longest);
   }
@@ -125,10 +173,11 @@ void Worker::run() {
   execute_ready();
   while (!stopping_) {
     wait(patience());
-    if (session_ && session_->failed_silently()) {
+    if (const auto addresses = session_ ? session_->failed_silently() : std::nullopt) {
       const Attempt attempt = session_->attempt();
       session_.reset();
-      mailbox_->put(ConnectFailed{attempt, find_reason(options_, [this] { return stopping_.load(); })});
+      mailbox_->put(
+          ConnectFailed{attempt, find_reason(options_, *addresses, [this] { return stopping_ || ending(); })});
     }
     execute_ready();
   }
@@ -145,10 +194,14 @@ void Worker::farewell() {
   session_.reset();
 }
 
-void Worker::execute(ConnectCommand& command) {
-  if (command.will && options_.will) {
-    options_.will->payload = *std::move(command.will);
+void Worker::change_will(std::optional<std::string> payload) {
+  if (payload && options_.will) {
+    options_.will->payload = *std::move(payload);
   }
+}
+
+void Worker::execute(ConnectCommand& command) {
+  change_will(std::move(command.will));
   session_ = std::make_unique<Session>(options_, command.attempt, mailbox_);
   session_->connect();
   wake();  // it may have failed already

@@ -53,6 +53,7 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
+  // A new attempt takes the place of those that wait.
   void add(Command command);
   // The connection is gone: what waits to be sent over it is of no use. Commands that connect stay.
   void forget_operations();
@@ -63,11 +64,15 @@ class Worker {
   void execute_ready();
   [[nodiscard]] std::optional<Command> next();
   [[nodiscard]] bool ready(const Command& command) const;
+  // Drops what waits in front of the command that ends the connection, when this is due.
+  void make_way();
+  [[nodiscard]] bool ending();
   // For a command, for something on the socket, or for a moment when time itself may be the cause.
   void wait(std::chrono::milliseconds longest);
   [[nodiscard]] std::chrono::milliseconds patience();
   void wake() const;
   void farewell();
+  void change_will(std::optional<std::string> payload);
   void execute(ConnectCommand& command);
   void execute(PublishCommand& command);
   void execute(SubscribeCommand& command);

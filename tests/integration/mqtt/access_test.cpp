@@ -61,7 +61,7 @@ TEST_CASE("mqtt: a broker that is not ours is not trusted") {
   }
   SUBCASE("it speaks only TLS 1.2") {
     test::Broker broker;
-    test::TlsServer old(broker.server_identity(), {.old = true, .words = {}});
+    test::TlsServer old(broker.server_identity(), {.old = true, .answers = {}});
     Options options = options_for(broker, broker.identity("dev1"), "dev1");
     options.port = old.port();
     Party device(loop, std::move(options));

@@ -1,14 +1,20 @@
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "flops/core/fd.hpp"
 #include "party.hpp"
 #include "tls_server.hpp"
 
@@ -33,26 +39,31 @@ TEST_CASE("mqtt: nobody listens") {
   }
 }
 
+// This process's sockets that are connected to the broker.
+std::vector<int> sockets_to(const test::Broker& broker) {
+  std::vector<int> found;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 && peer.sin_family == AF_INET &&
+        ntohs(peer.sin_port) == broker.port()) {
+      found.push_back(fd);
+    }
+  }
+  return found;
+}
+
 TEST_CASE("mqtt: nothing waits in the socket for an acknowledgement") {
   test::Broker broker;
   boost::asio::io_context loop;
   Party device(loop, broker, "dev1");
   device.connect();
-  int connections = 0;
-  for (int fd = 0; fd < 1024; ++fd) {
-    sockaddr_in peer{};
-    socklen_t size = sizeof peer;
-    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sin_family != AF_INET ||
-        ntohs(peer.sin_port) != broker.port()) {
-      continue;
-    }
-    ++connections;
-    int at_once = 0;
-    size = sizeof at_once;
-    REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &at_once, &size) == 0);
-    CHECK(at_once != 0);
-  }
-  CHECK(connections == 1);
+  const std::vector<int> sockets = sockets_to(broker);
+  REQUIRE(sockets.size() == 1);
+  int at_once = 0;
+  socklen_t size = sizeof at_once;
+  REQUIRE(::getsockopt(sockets[0], IPPROTO_TCP, TCP_NODELAY, &at_once, &size) == 0);
+  CHECK(at_once != 0);
 }
 
 TEST_CASE("mqtt: a broker that does not answer is given up after the timeout, once") {
@@ -156,7 +167,7 @@ TEST_CASE("mqtt: what a broker says in place of an answer is told, and what is n
   };
   for (const auto& [said, told, kind, accepted] : cases) {
     CAPTURE(told);
-    test::TlsServer server(broker.server_identity(), {.old = false, .words = std::string(said)});
+    test::TlsServer server(broker.server_identity(), {.old = false, .answers = {std::string(said)}});
     Options options = options_for(broker, broker.identity("dev1"), "dev1");
     options.port = server.port();
     Party device(loop, std::move(options));
@@ -168,6 +179,70 @@ TEST_CASE("mqtt: what a broker says in place of an answer is told, and what is n
     CHECK_MESSAGE(outcomes[0].what.find(told) != std::string::npos, outcomes[0].what);
     CHECK_FALSE(device.client().connected());
   }
+}
+
+TEST_CASE("mqtt: what the broker says comes before what becomes of the connection") {
+  test::Broker broker;  // for its certificates
+  boost::asio::io_context loop;
+  const std::string accepted("\x20\x03\x00\x00\x00", 5);
+  const std::string taken_over("\xe0\x02\x8e\x00", 4);
+  // CONNECT, and three publications that are never acknowledged.
+  test::TlsServer server(broker.server_identity(), {.old = false, .answers = {accepted, "", "", taken_over}});
+  Options options = options_for(broker, broker.identity("dev1"), "dev1");
+  options.port = server.port();
+  Party device(loop, std::move(options));
+  device.connect();
+  int failed = 0;
+  for (int i = 0; i < 3; ++i) {
+    device.client().publish("a", "x", {}, [&](const Result<>& result) { failed += result ? 0 : 1; });
+  }
+  REQUIRE(device.await_loss());
+  CHECK(device.losses[0].kind == ErrorKind::denied);
+  CHECK_MESSAGE(device.losses[0].what.find("(142)") != std::string::npos, device.losses[0].what);
+  CHECK(failed == 3);
+}
+
+TEST_CASE("mqtt: the broker is asked for by its name, and by none when it has only an address") {
+  test::Broker broker;  // for its certificates
+  boost::asio::io_context loop;
+  const test::TlsServer server(broker.server_identity(), {.old = false, .answers = {}});
+  Options options = options_for(broker, broker.identity("dev1"), "dev1");
+  options.port = server.port();
+  std::string name;
+  SUBCASE("a name") {
+    name = "localhost";
+  }
+  SUBCASE("an address") {
+    options.host = "127.0.0.1";
+  }
+  Party device(loop, std::move(options));
+  static_cast<void>(device.connect_refused());
+  // The client's own handshake and the one that looks for the reason.
+  const auto names = server.names();
+  CHECK(names.size() >= 2);
+  CHECK(std::ranges::count(names, name) == std::ssize(names));
+}
+
+TEST_CASE("mqtt: a process with more than a thousand files open connects as well") {
+  test::Broker broker;
+  boost::asio::io_context loop;
+  Party device(loop, broker, "dev1");
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit more = before;
+  more.rlim_cur = std::min<rlim_t>(before.rlim_max, 4096);
+  REQUIRE(more.rlim_cur > FD_SETSIZE + 64);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &more) == 0);
+  std::vector<Fd> files;
+  while (files.empty() || files.back().get() < FD_SETSIZE) {
+    files.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    REQUIRE(files.back().valid());
+  }
+  device.connect();
+  CHECK(device.publish(device_topic("dev1", "up/log"), "x"));
+  device.disconnect();
+  files.clear();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
 TEST_CASE("mqtt: a second connection with the same identity replaces the first") {
@@ -299,6 +374,25 @@ TEST_CASE("mqtt: disconnecting waits for what is under way, and says so in any c
     REQUIRE(test::run_until(loop, [&] { return done == 2; }));
     CHECK(kind == ErrorKind::cancelled);
     CHECK(device.losses.empty());
+  }
+  SUBCASE("nor does all that still waits to be sent: the connection is gone soon after") {
+    Options options = options_for(broker, broker.identity("dev2"), "dev2");
+    options.keep_alive = 600s;  // its end is not by chance
+    Party busy(loop, std::move(options));
+    busy.connect();
+    broker.freeze();
+    int failed = 0;
+    for (int i = 0; i < 500; ++i) {
+      busy.client().publish(device_topic("dev2", "up/log"), std::string(20'000, 'x'), {},
+                            [&](const Result<>& result) { failed += result ? 0 : 1; });
+    }
+    busy.client().disconnect(200ms, [&] { ++done; });
+    REQUIRE(test::run_until(loop, [&] { return done == 1; }));
+    CHECK(failed == 500);
+    CHECK(test::run_until(loop, [&] { return sockets_to(broker).empty(); }));
+    broker.thaw();
+    busy.connect();
+    CHECK(busy.publish(device_topic("dev2", "up/log"), "again"));
   }
   SUBCASE("without a connection") {
     device.disconnect();

@@ -31,8 +31,8 @@ TlsServer::~TlsServer() {
 
 void TlsServer::converse(SSL* ssl) const {
   char heard[1024];
-  bool answered = options_.words.empty();
-  while (!answered || !options_.words.empty()) {
+  std::size_t answered = 0;
+  while (!options_.answers.empty()) {
     pollfd entry{SSL_get_fd(ssl), POLLIN, 0};
     if (stopping_) {
       return;
@@ -43,10 +43,19 @@ void TlsServer::converse(SSL* ssl) const {
     if (SSL_read(ssl, heard, sizeof heard) <= 0) {
       return;
     }
-    if (!std::exchange(answered, true)) {
-      SSL_write(ssl, options_.words.data(), static_cast<int>(options_.words.size()));
+    if (answered < options_.answers.size()) {
+      const std::string& answer = options_.answers[answered++];
+      if (!answer.empty()) {
+        SSL_write(ssl, answer.data(), static_cast<int>(answer.size()));
+      }
     }
   }
+}
+
+void TlsServer::note_name(const SSL* ssl) {
+  const char* const name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  const std::lock_guard lock(mutex_);
+  names_.emplace_back(name == nullptr ? "" : name);
 }
 
 void TlsServer::serve(const Identity& identity) {
@@ -62,7 +71,9 @@ void TlsServer::serve(const Identity& identity) {
     const Fd connection(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     const std::unique_ptr<SSL, void (*)(SSL*)> ssl(SSL_new(context.get()), &SSL_free);
     SSL_set_fd(ssl.get(), connection.get());
-    if (SSL_accept(ssl.get()) == 1) {
+    const bool accepted = SSL_accept(ssl.get()) == 1;
+    note_name(ssl.get());
+    if (accepted) {
       ++handshakes_;
       converse(ssl.get());
     }

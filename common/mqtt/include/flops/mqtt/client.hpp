@@ -8,9 +8,9 @@
 // No call blocks the loop, except the destructor: it ends the connection, for which it waits a second at most (longer
 // only while a name server does not answer). Handlers and `done` run from the loop, never from inside a call, in the
 // order in which things happened, and never once the destructor has begun: what is pending then is forgotten (received
-// messages still in the mailbox included, although the broker has seen them acknowledged). A client must not be
-// destroyed from inside one of its own handlers; owners post that. While the mailbox is full nothing goes out either,
-// keep-alive included, so a loop must not stand still for longer than the keep-alive.
+// messages still in the mailbox, or waiting for room in it, included, although the broker has seen them acknowledged).
+// A client must not be destroyed from inside one of its own handlers; owners post that. While the mailbox is full
+// nothing goes out either, keep-alive included, so a loop must not stand still for longer than the keep-alive.
 //
 // OASIS MQTT 5.0: https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html
 #pragma once
@@ -68,8 +68,9 @@ struct Options {
 struct Handlers {
   std::function<void(bool session_present)> connected;
   // The attempt failed. denied: the broker or TLS refused us; clock: because of this device's clock, which is wrong;
-  // cancelled: disconnect() came first; transient: everything else. `what` says what the clock shows when a certificate
-  // was not accepted. Per connect(), exactly one of `connected` and `connect_failed` is called.
+  // cancelled: disconnect() came first; permanent: a certificate file is no longer usable; resource: there is no memory
+  // for it; bug: the will is none; transient: everything else. `what` says what the clock shows when a certificate was
+  // not accepted. Per connect(), exactly one of `connected` and `connect_failed` is called.
   std::function<void(const Error&)> connect_failed;
   // An established connection ended without our asking. denied: another client has connected as this one (session
   // taken over); transient: everything else.
