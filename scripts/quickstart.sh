@@ -8,7 +8,7 @@
 #     --cycles C         global cycles of that many rounds (1)
 #     --topology T       flat; grouped:K: one coordinator that does the rounds of K clusters, device n is in cluster
 #                        ((n - 1) mod K) + 1; sites:K: these clusters have a coordinator and a broker each, under one that
-#                        does the cycles (flat)
+#                        does the cycles; sites:KxM: each of K sites has M sites below it, and those have the devices (flat)
 #     --partition P      iid, dirichlet:A, shards:K or powerlaw:K (iid)
 #     --model NAME       model of the zoo (cnn-small)
 #     --epochs E         passes over the local data a round (1)
@@ -24,7 +24,7 @@ set -euo pipefail
 # shellcheck source=scripts/processes.sh
 . "$ROOT/scripts/processes.sh"
 
-devices=5 rounds=5 cycles=1 topology=flat clusters=0 sites=0 partition=iid model=cnn-small epochs=1 seed=1
+devices=5 rounds=5 cycles=1 topology=flat clusters=0 sites=0 below=0 partition=iid model=cnn-small epochs=1 seed=1
 base=${XDG_STATE_HOME:-${HOME:-/tmp}/.local/state}/flops-quickstart
 install=yes keep_running=no json_file='' evaluate=()
 
@@ -37,13 +37,14 @@ number() { # option, value
   [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || usage "$1: '$2' is not a positive number"
 }
 
-choose_topology() { # flat, grouped:K, sites:K
-  topology=$1 clusters=0 sites=0
+choose_topology() { # flat, grouped:K, sites:K, sites:KxM
+  topology=$1 clusters=0 sites=0 below=0
   case "$1" in
     flat) ;;
     grouped:*) number "--topology grouped" "${1#grouped:}"; clusters=${1#grouped:} ;;
+    sites:*x*) sites=${1#sites:} below=${1##*x}; sites=${sites%%x*}; number "--topology sites" "$sites"; number "--topology sites:${sites}x" "$below" ;;
     sites:*) number "--topology sites" "${1#sites:}"; sites=${1#sites:} ;;
-    *) usage "--topology: '$1' is neither flat, grouped:K nor sites:K" ;;
+    *) usage "--topology: '$1' is neither flat, grouped:K, sites:K nor sites:KxM" ;;
   esac
 }
 
@@ -73,7 +74,13 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-[ $((clusters + sites)) -le "$devices" ] || usage "--topology $topology: more clusters than devices"
+# The names of sites that have devices, and of those that have sites.
+leaves=() middles=()
+for ((k = 1; k <= sites; k++)); do
+  if [ "$below" -eq 0 ]; then leaves+=("site-$k"); else middles+=("site-$k"); fi
+  for ((m = 1; m <= below; m++)); do leaves+=("site-$k-$m"); done
+done
+[ $((clusters + ${#leaves[@]})) -le "$devices" ] || usage "--topology $topology: more clusters than devices"
 
 if [ -n "$json_file" ]; then
   mkdir -p "$(dirname "$json_file")"
@@ -139,20 +146,25 @@ EOF
 }
 flopsctl_of() { FLOPSCTL_CONFIG=$run_folder/$1.ctl.toml "$bin/flopsctl" "${@:2}"; }
 ready() { flopsctl_of "$1" device list >/dev/null 2>&1; }
-new_token() { flopsctl_of "$1" token create --uses "$2" --expires 1h --note "quick start" 2>/dev/null; }
+new_token() { flopsctl_of "$1" token create --uses "$2" --expires 1h --note "quick start" "${@:3}" 2>/dev/null; }
 
 start_coordinator coordinator
 export FLOPSCTL_CONFIG=$run_folder/coordinator.ctl.toml
 say "Coordinator: $api"
-parent_api=$api
 home_of() { echo coordinator; } # device number: whose device it is
+# start_site NAME PARENT, with a token of which $run_folder/PARENT.token has enough uses
+start_site() {
+  start_coordinator "$1" 'role = "cluster"' "parent.url = \"$(jq -r .api "$run_folder/$2/endpoints.json")\"" \
+    "parent.device = \"$1\"" "parent.token_file = \"$run_folder/$2.token\"" "parent.program = \"$bin/flops-agent\""
+  say "Coordinator of $1: $api"
+}
 if [ "$sites" -gt 0 ]; then
-  home_of() { echo "site-$((($1 - 1) % sites + 1))"; }
-  new_token coordinator "$sites" >"$run_folder/site.token"
+  home_of() { echo "${leaves[($1 - 1) % ${#leaves[@]}]}"; }
+  new_token coordinator "$sites" --site >"$run_folder/coordinator.token"
   for ((k = 1; k <= sites; k++)); do
-    start_coordinator "site-$k" 'role = "cluster"' "parent.url = \"$parent_api\"" "parent.device = \"site-$k\"" \
-      "parent.token_file = \"$run_folder/site.token\"" "parent.program = \"$bin/flops-agent\""
-    say "Coordinator of site-$k: $api"
+    start_site "site-$k" coordinator
+    [ "$below" -eq 0 ] || new_token "site-$k" "$below" --site >"$run_folder/site-$k.token"
+    for ((m = 1; m <= below; m++)); do start_site "site-$k-$m" "site-$k"; done
   done
 fi
 
@@ -197,15 +209,18 @@ done
 # Those that are there with their data, at this coordinator; sites have that of their devices.
 online_at() { flopsctl_of "$1" device list -o json | jq '[.devices[] | select(.online and (.datasets | length) > 0)] | length'; }
 all_online() {
-  local k online=0
+  local name online=0
   [ "$sites" -gt 0 ] || { [ "$(online_at coordinator)" -eq "$devices" ]; return; }
-  for ((k = 1; k <= sites; k++)); do
-    online=$((online + $(online_at "site-$k")))
+  for name in "${leaves[@]}"; do
+    online=$((online + $(online_at "$name")))
+  done
+  for name in "${middles[@]}"; do
+    [ "$(online_at "$name")" -eq "$below" ] || return 1
   done
   [ "$online" -eq "$devices" ] && [ "$(online_at coordinator)" -eq "$sites" ]
 }
 wait_for "all devices to be online" 120 all_online
-say "$devices devices are online$([ "$sites" -eq 0 ] || echo ", at $sites sites")"
+say "$devices devices are online$([ "$sites" -eq 0 ] || echo ", at ${#leaves[@]} sites")"
 
 # --- the run ----------------------------------------------------------------------------------------------------------------
 measure_idle "$run_folder/memory"
@@ -215,7 +230,7 @@ if [ "$clusters" -gt 0 ]; then
   # Of each cluster; they differ by one device at most.
   fit=(--min-fit $((devices / clusters)) --clusters label:cluster --global-min-fit "$clusters")
 elif [ "$sites" -gt 0 ]; then
-  fit=(--min-fit $((devices / sites)) --clusters sites --global-min-fit "$sites")
+  fit=(--min-fit $((devices / ${#leaves[@]})) --clusters sites --global-min-fit "$sites")
 fi
 run=$("$bin/flopsctl" run start --model "$model" --data fashion-mnist --rounds "$rounds" --cycles "$cycles" --epochs "$epochs" \
   --seed "$seed" "${fit[@]}" --batch 32 --lr 0.03 --momentum 0.9 "${evaluate[@]}" -o json | jq -r .id)
@@ -228,9 +243,12 @@ measure_peak "$run_folder/memory"
 model_path=$run_folder/model.safetensors
 "$bin/flopsctl" model get "$run" --output "$model_path" >/dev/null
 "$bin/flopsctl" run show "$run" -o json >"$run_folder/run.json"
-# What the sites' devices sent and got, their own coordinators know.
-for ((k = 1; k <= sites; k++)); do
-  flopsctl_of "site-$k" run list -o json
+# What the sites' devices, and sites below others, sent and got, their own coordinators know: a list a level.
+for level in leaves middles; do
+  declare -n names=$level
+  for name in "${names[@]}"; do
+    flopsctl_of "$name" run list -o json
+  done | jq -s '[.[].runs[]]'
 done >"$run_folder/parts.json"
 
 # --- the result -------------------------------------------------------------------------------------------------------------
@@ -240,8 +258,9 @@ jq -n --slurpfile run "$run_folder/run.json" --slurpfile parts "$run_folder/part
     rounds: [.rounds[] | select(.round >= 1) |
              {round, accuracy, loss, participants, bytes_up, bytes_down, seconds, train_seconds_max}],
     accuracy, model_digest, model_path: $path,
-    levels: (if $parts == [] then .levels else
-      [.levels[] | if .level == 1 then . + ([$parts[].runs[]] | {bytes_up: (map(.bytes_up) | add), bytes_down: (map(.bytes_down) | add)}) else . end] end),
+    levels: ([$parts[] | select(. != []) | {bytes_up: (map(.bytes_up) | add), bytes_down: (map(.bytes_down) | add)}] as $below |
+      if $below == [] then .levels else
+        [$below + .levels[1:] | to_entries[] | {level: (.key + 1), bytes_up: .value.bytes_up, bytes_down: .value.bytes_down}] end),
     topology: $topology,
     run: .id, model: .model_name, parameters,
     programs: $memory

@@ -1,6 +1,7 @@
 // flops-agent: the command line.
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -42,6 +43,8 @@ struct Arguments {
   std::string config = "/etc/flops/agent.toml";
   std::string coordinator;
   std::string token;
+  std::string authority_request;
+  std::string authority_certificate;
   bool check_config = false;
   bool print_config = false;
 };
@@ -80,8 +83,12 @@ int run(const agent::Config& config, const Arguments& arguments) {
 }
 
 int enroll(const agent::Config& config, const Arguments& arguments) {
+  std::optional<agent::AuthorityFiles> authority;
+  if (!arguments.authority_request.empty()) {
+    authority = agent::AuthorityFiles{arguments.authority_request, arguments.authority_certificate};
+  }
   const auto attempt = [&] {
-    return agent::enrol(config.state_folder, config.device, arguments.coordinator, arguments.token);
+    return agent::enrol(config.state_folder, config.device, arguments.coordinator, arguments.token, authority);
   };
   auto identity = attempt();
   // A device that has just started gets the time from the network within minutes: no reason to give up.
@@ -149,6 +156,12 @@ int main(int argc, char** argv) {
   auto* enrolling = app.add_subcommand("enroll", "Join a fleet: make a key, get a certificate");
   enrolling->add_option("--coordinator", arguments.coordinator, "Its HTTPS address, e.g. https://hub:8443")->required();
   enrolling->add_option("--token", arguments.token, "Enrolment token from the operator")->required();
+  auto* request = enrolling->add_option("--authority-request", arguments.authority_request,
+                                        "Of a site: certificate request (PEM) of its own authority");
+  auto* certificate = enrolling->add_option("--authority-certificate", arguments.authority_certificate,
+                                            "Where its certificate, issued by the fleet's authority, is written");
+  request->needs(certificate);
+  certificate->needs(request);
   app.add_subcommand("status", "Show identity, tasks and models of this device");
   try {
     app.parse(argc, argv);

@@ -63,7 +63,7 @@ void add_global_options(CLI::App& app, Line& line) {
 void add_fleet_commands(CLI::App& app, Line& line) {
   constexpr std::int64_t max_uses = 100'000;
   CLI::App* token = add_group(app, "token", "Enrolment tokens");
-  CLI::App* create = add_command(*token, line, "create", "Make a token that lets devices join the fleet",
+  CLI::App* create = add_command(*token, line, "create", "Make a token that lets devices, or sites, join the fleet",
                                  [&line] { return create_token(line.context, line.token); });
   create->add_option("--uses", line.token.uses, "How many devices may use it")
       ->check(CLI::Range(std::int64_t{1}, max_uses))
@@ -71,6 +71,7 @@ void add_fleet_commands(CLI::App& app, Line& line) {
   create->add_option("--expires", line.token.expires, "When it stops working: 90s, 30m, 24h, 7d")
       ->capture_default_str();
   create->add_option("--note", line.token.note, "What it is for");
+  create->add_flag("--site", line.token.site, "For the coordinators of sites, instead of devices");
   add_command(*token, line, "list", "List tokens", [&line] { return list_tokens(line.context); });
 
   add_command(app, line, "status", "Show the coordinator and what is wrong with it",

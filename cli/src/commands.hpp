@@ -27,6 +27,7 @@ struct TokenOptions {
   std::int64_t uses = 1;
   std::string expires = "24h";
   std::string note;
+  bool site = false;
 };
 [[nodiscard]] Outcome<> create_token(const Context& context, const TokenOptions& options);
 [[nodiscard]] Outcome<> list_tokens(const Context& context);

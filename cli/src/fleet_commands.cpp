@@ -49,8 +49,10 @@ Outcome<> create_token(const Context& context, const TokenOptions& options) {
   if (!api) {
     return give_up(api.error());
   }
-  const auto answer =
-      api->post("/v1/tokens", {{"uses", options.uses}, {"expires_seconds", *seconds}, {"note", options.note}});
+  const auto answer = api->post("/v1/tokens", {{"uses", options.uses},
+                                               {"expires_seconds", *seconds},
+                                               {"note", options.note},
+                                               {"role", options.site ? "cluster" : "device"}});
   if (!answer) {
     return give_up(answer.error());
   }
@@ -62,11 +64,13 @@ Outcome<> create_token(const Context& context, const TokenOptions& options) {
     return give_up(exit_failed, "the coordinator's answer has no token in it");
   }
   if (::isatty(STDERR_FILENO) != 0) {
-    fmt::print(stderr,
-               "Shown only this once. Good for {} device(s) until {}. On the device:\n  flops-agent enroll "
-               "--config agent.toml --coordinator URL --token TOKEN\n",
-               report::integer_field(*answer, "uses").value_or(options.uses),
-               report::printable(report::text_field(*answer, "expires_at").value_or("-")));
+    fmt::print(stderr, "Shown only this once. Good for {} {}(s) until {}. {}\n",
+               report::integer_field(*answer, "uses").value_or(options.uses), options.site ? "site" : "device",
+               report::printable(report::text_field(*answer, "expires_at").value_or("-")),
+               options.site ? "At the site, into the file that its coordinator's configuration names as "
+                              "parent.token_file."
+                            : "On the device:\n  flops-agent enroll --config agent.toml --coordinator URL --token "
+                              "TOKEN");
   }
   return print(report::printable(*token) + "\n");
 }

@@ -10,6 +10,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "flops/coordinator/coordinator.hpp"
+#include "flops/coordinator/site_authority.hpp"
 #include "flops/core/config.hpp"
 #include "flops/core/crash.hpp"
 #include "flops/core/log.hpp"
@@ -18,6 +19,14 @@
 namespace {
 
 int run(const flops::coordinator::Config& config) {
+  auto authority = flops::coordinator::await_authority(config);
+  if (!authority) {
+    flops::log::error("coordinator", "cannot start: {}", authority.error().what);
+    return 1;
+  }
+  if (!*authority) {
+    return 0;
+  }
   boost::asio::io_context loop(1);
   auto coordinator = flops::coordinator::Coordinator::start(loop.get_executor(), config);
   if (!coordinator) {

@@ -87,6 +87,14 @@ expect grouped:2 '.levels[1] == {level: 2, bytes_up: 0, bytes_down: 0} and all(.
 [ "$(jq -r .model_digest "$folder/flat.json")" = "$(jq -r .model_digest "$folder/sites:2.json")" ] ||
   fail "a flat fleet and sites made different models"
 
+# So it is when sites have sites below them, whose sums are summed up on the way.
+quickstart --devices 4 --cycles 2 --rounds 1 --model softmax --seed 5 --topology sites:1x2 --json "$folder/deep.json" >"$folder/deep.log" 2>&1 ||
+  fail "sites:1x2: the script failed: $(tail -n 40 "$folder/deep.log")"
+! left_running || fail "sites:1x2: something is still running"
+expect deep '[.levels[].level] == [1, 2, 3] and all(.levels[]; .bytes_up > 0) and .levels[2].bytes_up < .levels[1].bytes_up'
+[ "$(jq -r .model_digest "$folder/flat.json")" = "$(jq -r .model_digest "$folder/deep.json")" ] ||
+  fail "a flat fleet and sites of sites made different models"
+
 timeout 120 "$source_dir/scripts/quickstart.sh" --no-install --dir "$folder/runs" --devices 1 --rounds 3 --model softmax \
   --json "$folder/alone.json" >"$folder/alone.log" 2>&1 ||
   fail "with one device: $(tail -n 40 "$folder/alone.log")"

@@ -112,7 +112,7 @@ fleet() { # NAME: starts one, and its run
   folder=$base/$1 run_folder=$base/$1
   mkdir -p "$folder/logs"
   coordinator top 10.77.0.1 ""
-  ctl top token create --expires 1h --note site >"$folder/site.token" 2>/dev/null
+  ctl top token create --site --expires 1h --note site >"$folder/site.token" 2>/dev/null
   coordinator site 127.0.0.1 "ip netns exec site" 'role = "cluster"' 'parent.device = "site"' \
     "parent.url = \"$(jq -r .api "$folder/top/endpoints.json")\"" "parent.token_file = \"$folder/site.token\"" \
     "parent.program = \"$bin/flops-agent\""

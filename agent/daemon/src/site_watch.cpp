@@ -75,6 +75,12 @@ const json::array* array_of(const json::object& object, std::string_view name) {
 
 using ByTag = std::map<std::string, wire::Dataset>;
 
+// What devices have, and what sites below this one have.
+struct Found {
+  ByTag of_devices;
+  ByTag of_sites;
+};
+
 bool add_dataset(const json::value& value, ByTag& found) {
   const json::object* object = value.if_object();
   const std::string tag(object != nullptr ? text_of(*object, "tag") : "");
@@ -87,17 +93,27 @@ bool add_dataset(const json::value& value, ByTag& found) {
          take_count(*object, "test_samples", dataset.test_samples);
 }
 
-// A site below this one has no part in what devices do here.
-bool add_device(const json::value& value, ByTag& found) {
+bool add_device(const json::value& value, Found& found) {
   const json::object* device = value.if_object();
   const json::array* datasets = device != nullptr ? array_of(*device, "datasets") : nullptr;
   if (datasets == nullptr) {
     return false;
   }
-  if (text_of(*device, "state") != "accepted" || text_of(*device, "role") == "cluster") {
+  if (text_of(*device, "state") != "accepted") {
     return true;
   }
-  return std::ranges::all_of(*datasets, [&](const json::value& dataset) { return add_dataset(dataset, found); });
+  ByTag& whose = text_of(*device, "role") == "cluster" ? found.of_sites : found.of_devices;
+  return std::ranges::all_of(*datasets, [&](const json::value& dataset) { return add_dataset(dataset, whose); });
+}
+
+// A part is done by sites when any has the data, else by devices.
+ByTag those_that_train(Found found) {
+  for (const auto& [tag, dataset] : found.of_sites) {
+    if (dataset.train_samples > 0) {
+      found.of_devices[tag] = dataset;
+    }
+  }
+  return std::move(found.of_devices);
 }
 
 }  // namespace
@@ -107,18 +123,19 @@ Result<std::vector<wire::Dataset>> site_datasets(std::string_view devices_json) 
   const json::value value = json::parse(devices_json, error);
   const json::object* object = error ? nullptr : value.if_object();
   const json::array* devices = object != nullptr ? array_of(*object, "devices") : nullptr;
-  ByTag found;
+  Found found;
   const bool good = devices != nullptr &&
                     std::ranges::all_of(*devices, [&](const json::value& device) { return add_device(device, found); });
   if (!good) {
     return fail(ErrorKind::permanent, "GET /v1/devices: the answer is no list of devices");
   }
-  if (found.size() > max_tags) {
-    return fail(ErrorKind::permanent, "the site's devices have {} data tags; at most {} can be offered", found.size(),
+  ByTag tags = those_that_train(std::move(found));
+  if (tags.size() > max_tags) {
+    return fail(ErrorKind::permanent, "the site's devices have {} data tags; at most {} can be offered", tags.size(),
                 max_tags);
   }
   std::vector<wire::Dataset> datasets;
-  for (auto& [tag, dataset] : found) {
+  for (auto& [tag, dataset] : tags) {
     datasets.push_back(std::move(dataset));
   }
   return datasets;

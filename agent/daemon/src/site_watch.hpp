@@ -1,4 +1,4 @@
-// What the devices of a site have to train with, as the site's coordinator says: asked for now and then, in a thread of
+// What a site has to train with, as the site's coordinator says: asked for now and then, in a thread of
 // its own, because nobody knows how long an answer takes.
 #pragma once
 
@@ -16,8 +16,9 @@
 
 namespace flops::agent {
 
-// The answer to GET /v1/devices, summed by tag: of all devices that belong to the site, there now or not. permanent:
-// it is no such answer, or has more tags than a hello may.
+// The answer to GET /v1/devices, summed by tag: of all devices that belong to the site, there now or not; or of the
+// sites below it, where any has the data, because they do the site's part then. permanent: it is no such answer, or has
+// more tags than a hello may.
 [[nodiscard]] Result<std::vector<wire::Dataset>> site_datasets(std::string_view devices_json);
 
 // Loop's thread only.

@@ -14,6 +14,7 @@ namespace flops::agent {
 namespace {
 
 constexpr std::size_t max_answer = std::size_t{64} * 1024;
+constexpr std::size_t max_request_file = std::size_t{8} * 1024;
 constexpr std::size_t max_key_file = std::size_t{16} * 1024;
 
 http::Url with_path(http::Url url, std::string path) {
@@ -94,6 +95,15 @@ struct Answer {
   Identity identity;
   std::string certificate_pem;
   std::string ca_pem;
+  std::string authority_pem;  // empty: none was given
+};
+
+// What is asked for.
+struct Application {
+  DeviceId device;
+  std::string token;
+  std::string csr;
+  std::string authority_csr;  // empty: no authority is asked for
 };
 
 Result<Answer> read_answer(const std::string& body, const IdentityFiles& files) {
@@ -110,28 +120,46 @@ Result<Answer> read_answer(const std::string& body, const IdentityFiles& files) 
   if (certificate == nullptr || !certificate->is_string() || ca == nullptr || !ca->is_string()) {
     return fail(ErrorKind::corrupt, "the coordinator's answer: 'certificate' and 'ca' must be PEM text");
   }
-  return Answer{*std::move(identity), std::string(certificate->get_string()), std::string(ca->get_string())};
+  const auto* authority = object->if_contains("authority");
+  return Answer{*std::move(identity), std::string(certificate->get_string()), std::string(ca->get_string()),
+                authority != nullptr && authority->is_string() ? std::string(authority->get_string()) : ""};
+}
+
+Result<> check_authority(const Answer& answer, const std::string& csr) {
+  if (answer.authority_pem.empty()) {
+    return fail(ErrorKind::denied, "the coordinator gave this site no authority; is it of an older version?");
+  }
+  auto certificate = crypto::read_certificate(answer.authority_pem);
+  auto request = crypto::read_csr(csr);
+  if (!certificate || !request) {
+    return fail(certificate ? request.error() : certificate.error(), "the coordinator's answer: 'authority'");
+  }
+  if (!certificate->is_ca || certificate->public_key_digest != request->public_key_digest) {
+    return fail(ErrorKind::denied, "the coordinator's answer: 'authority' is {}",
+                certificate->is_ca ? "for another key" : "not the certificate of a CA");
+  }
+  return {};
 }
 
 // Nothing is written before the answer is known to be for this device, this key and this fleet.
-Result<> check_answer(const Answer& answer, const DeviceId& device, const std::string& key_digest,
-                      const Digest& ca_fingerprint) {
+Result<> check_answer(const Answer& answer, const Application& application, const Digest& ca_fingerprint) {
   auto certificate = crypto::read_certificate(answer.certificate_pem);
   auto ca = crypto::read_certificate(answer.ca_pem);
-  if (!certificate || !ca) {
-    return fail(certificate ? ca.error() : certificate.error(), "the coordinator's answer");
+  auto request = crypto::read_csr(application.csr);
+  if (!certificate || !ca || !request) {
+    return fail(!certificate ? certificate.error() : (!ca ? ca.error() : request.error()), "the coordinator's answer");
   }
   if (ca->fingerprint != ca_fingerprint) {
     return fail(ErrorKind::denied, "the coordinator's answer names another CA than the token");
   }
-  if (answer.identity.device != device || certificate->common_name != device.str()) {
+  if (answer.identity.device != application.device || certificate->common_name != application.device.str()) {
     return fail(ErrorKind::denied, "the coordinator's answer is for device '{}', not '{}'", certificate->common_name,
-                device);
+                application.device);
   }
-  if (certificate->public_key_digest != key_digest) {
+  if (certificate->public_key_digest != request->public_key_digest) {
     return fail(ErrorKind::denied, "the coordinator's certificate is for another key");
   }
-  return {};
+  return application.authority_csr.empty() ? Result<>() : check_authority(answer, application.authority_csr);
 }
 
 Result<> write_identity(const IdentityFiles& files, const Answer& answer) {
@@ -146,14 +174,19 @@ Result<> write_identity(const IdentityFiles& files, const Answer& answer) {
   return {};
 }
 
-Result<Answer> ask(const http::Url& url, const DeviceId& device, const std::string& token, const std::string& csr,
-                   const std::string& ca_pem, const IdentityFiles& files) {
-  const std::string body = boost::json::serialize(
-      boost::json::object{{"v", protocol_version}, {"token", token}, {"device", device.str()}, {"csr", csr}});
+Result<Answer> ask(const http::Url& url, const Application& application, const std::string& ca_pem,
+                   const IdentityFiles& files) {
+  boost::json::object body{{"v", protocol_version},
+                           {"token", application.token},
+                           {"device", application.device.str()},
+                           {"csr", application.csr}};
+  if (!application.authority_csr.empty()) {
+    body["authority_csr"] = application.authority_csr;
+  }
   http::ClientOptions options;
   options.ca_pem = ca_pem;
   options.max_response = max_answer;
-  auto answer = http::request("POST", with_path(url, "/v1/enrol"), body, options);
+  auto answer = http::request("POST", with_path(url, "/v1/enrol"), boost::json::serialize(body), options);
   if (!answer) {
     return fail(answer.error(), "enrolling");
   }
@@ -166,12 +199,18 @@ Result<Answer> ask(const http::Url& url, const DeviceId& device, const std::stri
 }  // namespace
 
 Result<Identity> enrol(const std::filesystem::path& state_folder, const DeviceId& device,
-                       const std::string& coordinator_url, const std::string& token_text) {
+                       const std::string& coordinator_url, const std::string& token_text,
+                       const std::optional<AuthorityFiles>& authority) {
   const IdentityFiles files(state_folder);
   auto url = http::Url::parse(coordinator_url);
   auto token = crypto::EnrolmentToken::parse(token_text);
   if (!url || !token) {
     return fail(url ? token.error() : url.error());
+  }
+  auto authority_csr = authority ? read_file(authority->request, max_request_file) : Result<std::string>("");
+  if (auto checked = authority && authority_csr ? crypto::read_csr(*authority_csr) : Result<crypto::Csr>();
+      !authority_csr || !checked) {
+    return fail(authority_csr ? checked.error() : authority_csr.error(), "the authority's request");
   }
   auto ca = fetch_ca(*url, token->ca_fingerprint);
   if (!ca) {
@@ -184,17 +223,22 @@ Result<Identity> enrol(const std::filesystem::path& state_folder, const DeviceId
   }
   auto key = load_or_make_key(files);
   auto csr = key ? crypto::make_csr(*key, device.str()) : Result<std::string>(fail(key.error()));
-  auto known = csr ? crypto::read_csr(*csr) : Result<crypto::Csr>(fail(csr.error()));
-  if (!known) {
-    return fail(known.error(), files.key.string());
+  if (!csr) {
+    return fail(csr.error(), files.key.string());
   }
-  auto answer = ask(*url, device, token_text, *csr, *ca, files);
+  const Application application{device, token_text, *std::move(csr), *std::move(authority_csr)};
+  auto answer = ask(*url, application, *ca, files);
   if (!answer) {
     return fail(answer.error());
   }
   answer->identity.coordinator = coordinator_url;
-  if (auto checked = check_answer(*answer, device, known->public_key_digest, token->ca_fingerprint); !checked) {
+  if (auto checked = check_answer(*answer, application, token->ca_fingerprint); !checked) {
     return fail(checked.error());
+  }
+  // Before enrolment.json: an enrolled site has its authority.
+  if (auto written = authority ? replace_file(authority->certificate, answer->authority_pem, 0644) : Result<>();
+      !written) {
+    return fail(written.error(), "the authority's certificate");
   }
   if (auto written = write_identity(files, *answer); !written) {
     return fail(written.error());

@@ -141,11 +141,11 @@ const json::array& array_field(const json::value& object, std::string_view name)
 }
 
 std::string tokens_table(const json::value& answer) {
-  Table table({{"ID"}, {"USES LEFT", Align::right}, {"EXPIRES"}, {"CREATED"}, {"NOTE"}});
+  Table table({{"ID"}, {"ROLE"}, {"USES LEFT", Align::right}, {"EXPIRES"}, {"CREATED"}, {"NOTE"}});
   for (const json::value& token : array_field(answer, "tokens")) {
     const std::string id = text_field(token, "id") ? text(token, "id") : integer(token, "id");
-    table.add(
-        {id, integer(token, "uses_left"), time(token, "expires_at"), time(token, "created_at"), text(token, "note")});
+    table.add({id, text(token, "role"), integer(token, "uses_left"), time(token, "expires_at"),
+               time(token, "created_at"), text(token, "note")});
   }
   return table.text();
 }

@@ -130,13 +130,19 @@ Result<CertificatePtr> blank_certificate(std::string_view common_name, EVP_PKEY*
   return certificate;
 }
 
-Result<std::string> sign(X509* certificate, EVP_PKEY* key) {
+Result<std::string> written(X509* certificate) {
   const BioPtr writer(BIO_new(BIO_s_mem()));
-  if (!writer || X509_sign(certificate, key, signing_digest(key)) == 0 ||
-      PEM_write_bio_X509(writer.get(), certificate) != 1) {
-    return openssl_failure(ErrorKind::permanent, "signing a certificate");
+  if (!writer || PEM_write_bio_X509(writer.get(), certificate) != 1) {
+    return openssl_failure(ErrorKind::resource, "writing a certificate");
   }
   return written_text(writer.get());
+}
+
+Result<std::string> sign(X509* certificate, EVP_PKEY* key) {
+  if (X509_sign(certificate, key, signing_digest(key)) == 0) {
+    return openssl_failure(ErrorKind::permanent, "signing a certificate");
+  }
+  return written(certificate);
 }
 
 Result<> add_leaf_extensions(X509* certificate, X509* issuer, const IssueRequest& request) {
@@ -188,7 +194,7 @@ Result<CertificateAuthority> CertificateAuthority::create(std::string_view name,
   if (!fingerprint) {
     return fail(fingerprint.error());
   }
-  return CertificateAuthority(std::move(*pem), std::move(*key), *fingerprint);
+  return CertificateAuthority(*pem, *pem, std::move(*key), *fingerprint);
 }
 
 Result<CertificateAuthority> CertificateAuthority::load(std::string_view certificate_pem, std::string_view key_pem) {
@@ -207,10 +213,16 @@ Result<CertificateAuthority> CertificateAuthority::load(std::string_view certifi
     return openssl_failure(ErrorKind::corrupt, "loading the CA: the private key does not belong to the certificate");
   }
   auto fingerprint = certificate_fingerprint(certificate->get());
-  if (!fingerprint) {
-    return fail(fingerprint.error());
+  auto plain = written(certificate->get());
+  if (!fingerprint || !plain) {
+    return fail(fingerprint ? plain.error() : fingerprint.error());
   }
-  return CertificateAuthority(std::string(certificate_pem), std::move(*key), *fingerprint);
+  const bool root = X509_check_issued(certificate->get(), certificate->get()) == X509_V_OK;
+  auto trusted = root ? plain : trust_anchor(*plain);
+  if (!trusted) {
+    return fail(trusted.error());
+  }
+  return CertificateAuthority(*std::move(plain), *std::move(trusted), *std::move(key), *fingerprint);
 }
 
 Result<std::string> CertificateAuthority::issue_authority(std::string_view csr_pem, std::string_view name,

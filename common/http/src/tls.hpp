@@ -15,7 +15,8 @@ namespace flops::http {
 [[nodiscard]] Result<std::shared_ptr<boost::asio::ssl::context>> server_context(std::string_view certificate_pem,
                                                                                 std::string_view key_pem);
 
-// Trusts the one root in `ca_pem`; without `verify` trusts anybody. permanent when `ca_pem` is not one CA certificate.
+// Trusts what the one authority in `ca_pem` has issued itself; without `verify` trusts anybody. permanent when `ca_pem`
+// is not one CA certificate.
 [[nodiscard]] Result<std::shared_ptr<boost::asio::ssl::context>> client_context(std::string_view ca_pem, bool verify);
 
 // Sets server name and, with `verify`, the name that the peer's certificate must have.

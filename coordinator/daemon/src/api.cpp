@@ -50,7 +50,7 @@ void Api::handle(const http::Request& request, http::Reply reply) {
   if (request.path == "/v1/ca" && request.method == "GET") {
     http::Response response;
     response.content_type = "application/x-pem-file";
-    response.body = parts_.credentials.ca.certificate_pem();
+    response.body = parts_.credentials.ca.trust_pem();
     reply(std::move(response));
     return;
   }

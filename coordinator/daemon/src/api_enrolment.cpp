@@ -53,6 +53,10 @@ http::Response refusal(Registry::Enrolment outcome, const DeviceId& device) {
       return error_response(403, "token_used", "the token has been used up; ask for a new one (flopsctl token create)");
     case Registry::Enrolment::token_expired:
       return error_response(403, "token_expired", "the token has expired; ask for a new one (flopsctl token create)");
+    case Registry::Enrolment::token_role:
+      return error_response(403, "token_role",
+                            "a site's coordinator asks to enrol, and the token is for devices; ask for one for sites "
+                            "(flopsctl token create --site)");
     case Registry::Enrolment::device_exists:
       return error_response(409, "device_exists",
                             fmt::format("the id '{}' belongs to a device with another key; choose another id", device));
@@ -72,15 +76,24 @@ http::Response Api::make_token(const http::Request& request) {
   if (!uses || !expires) {
     return error_response(uses ? expires.error() : uses.error());
   }
+  const std::string role_text = body->contains("role") ? text_field(*body, "role") : "device";
+  const bool site = role_text == wire::to_string(wire::Role::cluster);
+  if (!site && role_text != wire::to_string(wire::Role::device)) {
+    return error_response(400, "bad_request", "'role': expected \"device\" or \"cluster\"");
+  }
+  const wire::Role role = site ? wire::Role::cluster : wire::Role::device;
   const auto token = crypto::EnrolmentToken::generate(parts_.credentials.ca.fingerprint());
   const std::int64_t expires_at = unix_ms(parts_.clock.wall()) + *expires * 1000;
   auto id = parts_.registry.add_enrolment_token(token.secret_digest(), *uses, expires_at,
-                                                text_field(*body, "note").substr(0, 256));
+                                                text_field(*body, "note").substr(0, 256), role);
   if (!id) {
     return error_response(id.error());
   }
-  return json_response(201,
-                       {{"id", *id}, {"token", token.text()}, {"uses", *uses}, {"expires_at", iso8601(expires_at)}});
+  return json_response(201, {{"id", *id},
+                             {"token", token.text()},
+                             {"role", wire::to_string(role)},
+                             {"uses", *uses},
+                             {"expires_at", iso8601(expires_at)}});
 }
 
 http::Response Api::list_tokens() {
@@ -92,6 +105,7 @@ http::Response Api::list_tokens() {
   for (const auto& row : *rows) {
     tokens.emplace_back(json::object{{"id", row.id},
                                      {"note", row.note},
+                                     {"role", wire::to_string(row.role)},
                                      {"uses_left", row.uses_left},
                                      {"expires_at", iso8601(row.expires_at)},
                                      {"created_at", iso8601(row.created_at)}});
@@ -131,20 +145,34 @@ http::Response Api::enrol(const http::Request& request) {
     return error_response(400, "bad_csr",
                           fmt::format("the request is for '{}', not for '{}'", csr->common_name, *device));
   }
+  const bool needs_authority = body->contains("authority_csr");
+  const std::string authority_csr = text_field(*body, "authority_csr");
+  if (auto checked = needs_authority ? crypto::read_csr(authority_csr) : csr; !checked) {
+    return error_response(400, "bad_csr", fmt::format("'authority_csr': {}", checked.error().what));
+  }
   std::string certificate;
-  auto outcome =
-      parts_.registry.enrol(token->secret_digest(), *device, csr->public_key_digest, [&]() -> Result<Registry::Issued> {
-        crypto::IssueRequest issue;
-        issue.common_name = device->str();
-        issue.lifetime = std::chrono::duration_cast<std::chrono::seconds>(parts_.config.enrolment.certificate_lifetime);
-        auto issued = parts_.credentials.ca.issue(csr_pem, issue);
-        auto info = issued ? crypto::read_certificate(*issued) : Result<crypto::CertificateInfo>(fail(issued.error()));
-        if (!info) {
-          return fail(info.error());
-        }
-        certificate = *std::move(issued);
-        return Registry::Issued{info->serial, info->not_after};
-      });
+  std::string authority;
+  const Registry::Newcomer newcomer{*device, csr->public_key_digest, needs_authority};
+  auto outcome = parts_.registry.enrol(token->secret_digest(), newcomer, [&]() -> Result<Registry::Issued> {
+    const auto& ca = parts_.credentials.ca;
+    crypto::IssueRequest issue;
+    issue.common_name = device->str();
+    issue.lifetime = std::chrono::duration_cast<std::chrono::seconds>(parts_.config.enrolment.certificate_lifetime);
+    auto issued = ca.issue(csr_pem, issue);
+    auto info = issued ? crypto::read_certificate(*issued) : Result<crypto::CertificateInfo>(fail(issued.error()));
+    if (!info) {
+      return fail(info.error());
+    }
+    if (needs_authority) {
+      auto made = ca.issue_authority(authority_csr, device->str());
+      if (!made) {
+        return fail(made.error());
+      }
+      authority = *std::move(made);
+    }
+    certificate = *std::move(issued);
+    return Registry::Issued{info->serial, info->not_after};
+  });
   if (!outcome) {
     log::error("enrolment", "{}: {}", *device, outcome.error().what);
     return error_response(outcome.error());
@@ -154,12 +182,17 @@ http::Response Api::enrol(const http::Request& request) {
     return refusal(*outcome, *device);
   }
   parts_.fleet.added(*device);
-  return json_response(200, {{"v", protocol_version},
-                             {"device", device->str()},
-                             {"fleet", parts_.config.fleet},
-                             {"certificate", certificate},
-                             {"ca", parts_.credentials.ca.certificate_pem()},
-                             {"broker", json::object{{"host", parts_.broker.host}, {"port", parts_.broker.port}}}});
+  json::object answer{{"v", protocol_version},
+                      {"device", device->str()},
+                      {"fleet", parts_.config.fleet},
+                      {"certificate", certificate},
+                      {"ca", parts_.credentials.ca.trust_pem()},
+                      {"broker", json::object{{"host", parts_.broker.host}, {"port", parts_.broker.port}}}};
+  if (needs_authority) {
+    log::info("enrolment", "{} has an authority of its own now, under the fleet's", *device);
+    answer["authority"] = authority;
+  }
+  return json_response(200, std::move(answer));
 }
 
 }  // namespace flops::coordinator

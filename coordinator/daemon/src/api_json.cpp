@@ -36,6 +36,7 @@ json::object device_json(const Device& device) {
   json::object labels;
   json::array datasets;
   json::object out{{"id", device.row.id.str()},
+                   {"role", wire::to_string(device.row.role)},
                    {"state", device.row.state},
                    {"online", device.state.online},
                    {"last_seen", time_or_null(device.row.last_seen)},
@@ -62,7 +63,6 @@ json::object device_json(const Device& device) {
     out["architecture"] = hello->architecture;
     out["cores"] = hello->cores;
     out["memory_bytes"] = hello->memory_bytes;
-    out["role"] = wire::to_string(hello->role);
   }
   out["labels"] = std::move(labels);
   out["datasets"] = std::move(datasets);
@@ -132,7 +132,9 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
           {"data", state.spec.data},
           {"algorithm", state.spec.algorithm.name},
           {"round", state.round},
-          {"rounds_total", part ? rounds::last_round(state) : flat ? spec.cycles * spec.rounds : spec.cycles},
+          {"rounds_total", part   ? rounds::last_round(state)
+                           : flat ? spec.cycles * spec.rounds
+                                  : spec.cycles},
           {"cycle", flat ? rounds::cycle_of(spec, state.round) : state.round},
           {"cycles", spec.cycles},
           {"created_at", time_or_null(run.created_at)},

@@ -35,8 +35,14 @@ json::value figures_json(const registry::ModelFigures& figures) {
                       {"devices", figures.devices}};
 }
 
+rounds::PartRequest as_it_was_asked(const AskedPart& part, const rounds::RunState& state) {
+  return rounds::as_asked({part.key, state.part, state.spec, state.first_round, part.base, part.sum});
+}
+
 json::object part_json(const AskedPart& part, const registry::RunRow& run, const rounds::Tree* active) {
   const rounds::RunState& state = run.state;
+  const std::int64_t first_round = as_it_was_asked(part, state).first_round;
+  const bool passed_on = state.spec.clusters.by == rounds::Grouping::By::sites;  // its rounds are one round here
   std::string reason = state.reason;
   if (state.phase == Phase::waiting && active != nullptr && active->top.id != part.run) {
     reason = fmt::format("waits for {}", active->top.id);
@@ -46,8 +52,8 @@ json::object part_json(const AskedPart& part, const registry::RunRow& run, const
           {"kind", rounds::to_string(state.part)},
           {"state", state_of(state.phase)},
           {"reason", reason},
-          {"first_round", state.first_round},
-          {"round", state.round},
+          {"first_round", first_round},
+          {"round", passed_on && state.round > 0 ? first_round : state.round},
           {"rounds", state.spec.rounds},
           {"participants", state.participants.size()}};
 }
@@ -113,6 +119,13 @@ http::Response Api::ask_part(const http::Request& request) {
     }
     layout = std::move(base->layout);
   }
+  // Who has sites with the data has them do it.
+  if (!parts_.fleet.with_data(asked->spec.data, wire::Role::cluster).empty()) {
+    asked = rounds::passed_on(*asked);
+    if (!asked) {
+      return error_response(422, "unprocessable", asked.error().what);
+    }
+  }
   auto run = parts_.runs.start(*asked, layout);
   return run ? json_response(201, {{"key", asked->key.str()}, {"run", run->str()}}) : error_response(run.error());
 }
@@ -122,9 +135,7 @@ http::Response Api::known_part(const AskedPart& part, const rounds::PartRequest&
   if (!run || !*run) {
     return run ? unknown_part() : error_response(run.error());
   }
-  const rounds::RunState& state = (*run)->state;
-  const rounds::PartRequest before{part.key, state.part, state.spec, state.first_round, part.base, part.sum};
-  return before == request
+  return as_it_was_asked(part, (*run)->state) == request
              ? json_response(200, {{"key", part.key.str()}, {"run", part.run.str()}})
              : error_response(409, "key_taken", fmt::format("the part {} was asked for with other words", part.key));
 }

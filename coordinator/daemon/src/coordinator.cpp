@@ -156,7 +156,7 @@ Result<> Running::begin_managed_broker() {
   const broker::MosquittoSettings settings{config_.broker.address, *port, user_name(), 1U << 20U};
   auto fleet = FleetId::parse(config_.fleet);
   const std::pair<std::filesystem::path, std::string> contents[] = {
-      {files.ca(), credentials_.ca.certificate_pem()},
+      {files.ca(), credentials_.ca.trust_pem()},
       {files.crl(), *crl},
       {files.certificate(), credentials_.server_certificate},
       {files.key(), credentials_.server_key},
@@ -197,6 +197,7 @@ Result<> Running::begin_link() {
   options.port = broker_endpoint_.port;
   options.client_id = broker::coordinator_name;
   options.ca_file = managed ? config_.state_folder / "ca.pem" : config_.broker.ca;
+  options.intermediates = !managed;  // whose authorities are not ours
   options.certificate_file = managed ? own / "certificate.pem" : config_.broker.certificate;
   options.key_file = managed ? own / "key.pem" : config_.broker.key;
   options.session_expiry = 1h;
@@ -409,8 +410,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(boost::asio::any_io_exec
   if (!fleet) {
     return fail(fleet.error());
   }
-  for (const auto& folder :
-       {config.state_folder, config.state_folder / "models", config.state_folder / "sums"}) {
+  for (const auto& folder : {config.state_folder, config.state_folder / "models", config.state_folder / "sums"}) {
     if (auto made = make_folder(folder, 0700); !made) {
       return fail(made.error(), "state.folder");
     }

@@ -12,7 +12,7 @@ constexpr auto hello_follows_within = std::chrono::seconds(1);
 constexpr auto ask_again_after = std::chrono::seconds(10);
 
 bool has_data(const Device& device, const std::string& data, wire::Role role) {
-  return device.row.hello && device.row.hello->role == role &&
+  return device.row.hello && device.row.hello->role == role && device.row.role == role &&
          std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
            return dataset.tag == data && dataset.train_samples > 0;
          });
@@ -106,6 +106,13 @@ bool Fleet::on_state(Device& device, wire::DeviceState state, SteadyTime now) {
 void Fleet::on_hello(Device& device, wire::Hello hello) {
   if (auto saved = registry_.save_hello(device.row.id, hello); !saved) {
     log::error("fleet", "{}", saved.error().what);
+  }
+  if (hello.role != device.row.role) {
+    const bool site = hello.role == wire::Role::cluster;
+    log::warn("fleet",
+              "{} says that it is a {}, but is enrolled as a {}: it gets no work; enrol it again with a token {}",
+              device.row.id, site ? "site" : "device", site ? "device" : "site",
+              site ? "for sites (flopsctl token create --site)" : "for devices (flopsctl token create)");
   }
   device.models = {hello.models.begin(), hello.models.end()};
   device.row.hello = std::move(hello);

@@ -8,6 +8,14 @@ namespace flops::registry {
 
 using store::Row;
 
+namespace {
+
+wire::Role role_of(const std::string& text) {
+  return text == wire::to_string(wire::Role::cluster) ? wire::Role::cluster : wire::Role::device;
+}
+
+}  // namespace
+
 std::string_view to_string(Role role) {
   switch (role) {
     case Role::viewer: return "viewer";
@@ -62,11 +70,11 @@ Result<std::optional<Role>> Registry::api_role(const Digest& secret) {
 }
 
 Result<std::int64_t> Registry::add_enrolment_token(const Digest& secret, std::int64_t uses, std::int64_t expires_at,
-                                                   std::string_view note) {
+                                                   std::string_view note, wire::Role role) {
   const std::string hex = secret.hex();
   auto added = database_.run(
-      "INSERT INTO enrolment_tokens(secret, note, uses_left, expires_at, created_at) VALUES(?, ?, ?, ?, ?)",
-      {hex, note, uses, expires_at, now()});
+      "INSERT INTO enrolment_tokens(secret, note, uses_left, expires_at, created_at, role) VALUES(?, ?, ?, ?, ?, ?)",
+      {hex, note, uses, expires_at, now(), wire::to_string(role)});
   if (!added) {
     return fail(added.error());
   }
@@ -76,9 +84,10 @@ Result<std::int64_t> Registry::add_enrolment_token(const Digest& secret, std::in
 Result<std::vector<EnrolmentTokenRow>> Registry::enrolment_tokens() {
   std::vector<EnrolmentTokenRow> rows;
   auto read = database_.each(
-      "SELECT id, note, uses_left, expires_at, created_at FROM enrolment_tokens ORDER BY id DESC LIMIT 1000", {},
+      "SELECT id, note, uses_left, expires_at, created_at, role FROM enrolment_tokens ORDER BY id DESC LIMIT 1000", {},
       [&](const Row& row) -> Result<> {
-        rows.push_back({row.integer(0), row.text(1), row.integer(2), row.integer(3), row.integer(4)});
+        rows.push_back(
+            {row.integer(0), row.text(1), row.integer(2), row.integer(3), row.integer(4), role_of(row.text(5))});
         return {};
       });
   if (!read) {
@@ -87,15 +96,17 @@ Result<std::vector<EnrolmentTokenRow>> Registry::enrolment_tokens() {
   return rows;
 }
 
-Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const DeviceId& device, const std::string& public_key,
+Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const Newcomer& newcomer,
                                             const std::function<Result<Issued>()>& issue) {
   const std::string hex = secret.hex();
+  const auto& [device, public_key, needs_authority] = newcomer;
   Enrolment outcome = Enrolment::done;
   auto done = database_.transaction([&]() -> Result<> {
     std::optional<EnrolmentTokenRow> token;
-    auto read = database_.each("SELECT id, uses_left, expires_at FROM enrolment_tokens WHERE secret = ?", {hex},
+    auto read = database_.each("SELECT id, uses_left, expires_at, role FROM enrolment_tokens WHERE secret = ?", {hex},
                                [&](const Row& row) -> Result<> {
-                                 token = EnrolmentTokenRow{row.integer(0), "", row.integer(1), row.integer(2), 0};
+                                 token = EnrolmentTokenRow{row.integer(0), "", row.integer(1),
+                                                           row.integer(2), 0,  role_of(row.text(3))};
                                  return {};
                                });
     if (!read) {
@@ -111,6 +122,8 @@ Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const DeviceId
       outcome = Enrolment::token_used;
     } else if (token->expires_at <= now()) {
       outcome = Enrolment::token_expired;
+    } else if (needs_authority && token->role != wire::Role::cluster) {
+      outcome = Enrolment::token_role;
     } else if (*holder && **holder != public_key) {
       outcome = Enrolment::device_exists;
     }
@@ -126,10 +139,10 @@ Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const DeviceId
       return used;
     }
     return database_.run(
-        "INSERT INTO devices(id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen) "
-        "VALUES(?1, 'accepted', ?2, ?3, ?4, ?5, 0) ON CONFLICT(id) DO UPDATE SET certificate_serial = ?3, "
-        "certificate_not_after = ?4, enrolled_at = ?5",
-        {device.str(), public_key, issued->serial, issued->not_after, now()});
+        "INSERT INTO devices(id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen, "
+        "role) VALUES(?1, 'accepted', ?2, ?3, ?4, ?5, 0, ?6) ON CONFLICT(id) DO UPDATE SET certificate_serial = ?3, "
+        "certificate_not_after = ?4, enrolled_at = ?5, role = ?6",
+        {device.str(), public_key, issued->serial, issued->not_after, now(), wire::to_string(token->role)});
   });
   if (!done) {
     return fail(done.error());
@@ -140,7 +153,7 @@ Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const DeviceId
 Result<std::vector<DeviceRow>> Registry::devices() {
   std::vector<DeviceRow> rows;
   auto read = database_.each(
-      "SELECT id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen, hello "
+      "SELECT id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen, hello, role "
       "FROM devices ORDER BY id",
       {}, [&](const Row& row) -> Result<> {
         auto id = DeviceId::parse(row.text(0));
@@ -148,7 +161,8 @@ Result<std::vector<DeviceRow>> Registry::devices() {
           return fail(ErrorKind::corrupt, "devices: {}", id.error().what);
         }
         DeviceRow device{
-            *id, row.text(1), row.text(2), row.text(3), row.integer(4), row.integer(5), row.integer(6), std::nullopt};
+            *id,          row.text(1),         row.text(2), row.text(3), row.integer(4), row.integer(5), row.integer(6),
+            std::nullopt, role_of(row.text(8))};
         if (!row.is_null(7)) {
           if (auto hello = wire::decode<wire::Hello>(row.text(7)); hello) {
             device.hello = *std::move(hello);

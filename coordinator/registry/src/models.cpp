@@ -25,8 +25,8 @@ Result<> Registry::save_metrics(const RunId& run, std::int64_t round, const Devi
 Result<ModelFigures> Registry::model_figures(const RunId& run, std::int64_t round) {
   ModelFigures figures;
   auto read = database_.each(
-      "SELECT COUNT(*), SUM(samples), SUM(accuracy * samples) / SUM(samples), SUM(loss * samples) / SUM(samples), "
-      "MIN(accuracy), MAX(accuracy) FROM metrics WHERE run = ? AND cluster = '' AND round = ?",
+      "SELECT SUM(devices), SUM(samples), SUM(accuracy * samples) / SUM(samples), SUM(loss * samples) / SUM(samples), "
+      "MIN(accuracy_min), MAX(accuracy_max) FROM metrics WHERE run = ? AND cluster = '' AND round = ?",
       {run.str(), round}, [&](const Row& row) -> Result<> {
         figures = {row.integer(0), static_cast<std::uint64_t>(row.integer(1)),
                    row.number(2),  row.number(3),

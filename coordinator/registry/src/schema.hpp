@@ -6,7 +6,7 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 7> migrations = {
+inline constexpr std::array<std::string_view, 8> migrations = {
     R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
@@ -137,6 +137,13 @@ CREATE TABLE asked_parts(
   run TEXT PRIMARY KEY REFERENCES runs(id), key TEXT NOT NULL, base TEXT NOT NULL, sum INTEGER NOT NULL,
   forgotten INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE UNIQUE INDEX asked_parts_key ON asked_parts(key) WHERE forgotten = 0;
+)sql",
+    // What a device is was believed before; from now on its enrolment says so.
+    R"sql(
+ALTER TABLE enrolment_tokens ADD COLUMN role TEXT NOT NULL DEFAULT 'device';
+ALTER TABLE devices ADD COLUMN role TEXT NOT NULL DEFAULT 'device';
+UPDATE devices SET role = 'cluster' WHERE
+  CASE WHEN json_valid(hello) THEN json_extract(hello, '$.role') END = 'cluster';
 )sql"};
 
 }  // namespace flops::registry

@@ -21,8 +21,8 @@ void Transition::begin_or_fail() {
     begin_part();
     return;
   }
-  state_.reason =
-      fmt::format("{} of {} devices with the data '{}' are online", state_.available.size(), needed, state_.spec.data);
+  state_.reason = fmt::format("{} of {} {} with the data '{}' are online", state_.available.size(), needed,
+                              state_.spec.clusters.by == Grouping::By::sites ? "sites" : "devices", state_.spec.data);
   if (now_ >= state_.deadline) {
     over(Phase::failed, state_.reason);
   }

@@ -119,6 +119,27 @@ Result<PartRequest> parse_part_request(std::string_view text) {
   return request;
 }
 
+Result<PartRequest> passed_on(const PartRequest& request) {
+  const std::int64_t before = request.first_round - 1;
+  if (before % request.spec.rounds != 0) {
+    return fail(ErrorKind::permanent, "first_round: sites do cycles of {} rounds, and none begins with round {}",
+                request.spec.rounds, request.first_round);
+  }
+  PartRequest passed = request;
+  passed.first_round = before / request.spec.rounds + 1;
+  passed.spec.clusters.by = Grouping::By::sites;
+  return passed;
+}
+
+PartRequest as_asked(PartRequest request) {
+  if (request.spec.clusters.by == Grouping::By::sites) {
+    request.first_round = (request.first_round - 1) * request.spec.rounds + 1;
+    request.spec.clusters = {};
+    request.spec.global = {};
+  }
+  return request;
+}
+
 RunState part_state(const PartRequest& request) {
   RunState state;
   state.spec = request.spec;

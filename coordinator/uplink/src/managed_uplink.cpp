@@ -33,12 +33,15 @@ std::string toml_text(std::string_view text) {
 }  // namespace
 
 std::string agent_configuration(const ManagedUplinkOptions& options) {
-  return fmt::format(
+  std::string text = fmt::format(
       "# Written by flops-coordinator at each start.\n"
-      "device = {}\nlog_level = {}\n\n[state]\nfolder = \"state\"\n\n"
-      "[site]\nurl = {}\nca_file = {}\ntoken_file = {}\n",
-      toml_text(options.device), toml_text(options.log_level), toml_text(options.site_url),
-      toml_text(options.site_ca.string()), toml_text(options.site_token.string()));
+      "device = {}\nlog_level = {}\n\n[state]\nfolder = \"state\"\n",
+      toml_text(options.device), toml_text(options.log_level));
+  if (!options.joining) {
+    text += fmt::format("\n[site]\nurl = {}\nca_file = {}\ntoken_file = {}\n", toml_text(options.site_url),
+                        toml_text(options.site_ca.string()), toml_text(options.site_token.string()));
+  }
+  return text;
 }
 
 struct ManagedUplink::State : std::enable_shared_from_this<State> {
@@ -83,8 +86,15 @@ struct ManagedUplink::State : std::enable_shared_from_this<State> {
     }
     enrolling = true;
     token->resize(token->find_last_not_of(" \t\r\n") + 1);
-    return spawn({"enroll", "--coordinator", options.parent_url, "--token", *token});
+    std::vector<std::string> arguments{"enroll", "--coordinator", options.parent_url, "--token", *token};
+    if (options.joining) {
+      arguments.insert(arguments.end(), {"--authority-request", options.joining->authority_request.string(),
+                                         "--authority-certificate", options.joining->authority_certificate.string()});
+    }
+    return spawn(std::move(arguments));
   }
+
+  Result<> begin() { return options.joining ? enrol() : run(); }
 
   void ended(process::Exit exit) {
     if (stopped) {
@@ -94,6 +104,11 @@ struct ManagedUplink::State : std::enable_shared_from_this<State> {
       return;
     }
     const bool enrolled = enrolling && !exit.signalled && exit.code == 0;
+    if (enrolled && options.joining) {
+      problem.clear();
+      options.joining->joined();
+      return;
+    }
     const bool asks = !enrolling && !exit.signalled && exit.code == not_enrolled;
     Result<> next = fail(ErrorKind::transient, "flops-agent {} {}; see {}", enrolling ? "enroll" : "run",
                          exit.describe(), log().string());
@@ -116,7 +131,7 @@ struct ManagedUplink::State : std::enable_shared_from_this<State> {
       if (cancelled || !self || self->stopped) {
         return;
       }
-      if (auto spawned = self->run(); !spawned) {
+      if (auto spawned = self->begin(); !spawned) {
         self->again_later(spawned.error());
       }
     });
@@ -145,7 +160,14 @@ Result<std::unique_ptr<ManagedUplink>> ManagedUplink::start(boost::asio::any_io_
   auto state = std::make_shared<State>(std::move(loop), std::move(options));
   auto begun = make_folder(state->options.folder, 0700);
   begun = begun ? replace_file(state->configuration(), agent_configuration(state->options)) : begun;
-  begun = begun ? state->run() : begun;
+  if (begun && state->options.joining) {
+    // A token that is not there yet is waited for.
+    if (auto asked = state->enrol(); !asked) {
+      state->again_later(asked.error());
+    }
+  } else if (begun) {
+    begun = state->run();
+  }
   if (!begun) {
     return fail(begun.error(), "starting the uplink (flops-agent)");
   }

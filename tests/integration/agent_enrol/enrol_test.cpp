@@ -242,6 +242,59 @@ TEST_CASE("enrolment: an answer that is not for this device and key is refused a
   CHECK_FALSE(is_enrolled(folder.path()));
 }
 
+TEST_CASE("enrolment: a site gets its authority with its identity, or neither") {
+  const test::TemporaryFolder folder;
+  FakeCoordinator coordinator;
+  const auto key = crypto::PrivateKey::generate();
+  REQUIRE(replace_file(folder / "ca.csr", *crypto::make_csr(*key, "pi-1")).has_value());
+  const AuthorityFiles files{folder / "ca.csr", folder / "ca.new"};
+  std::string authority;
+  std::string asked;
+  coordinator.answer_with([&](const json::object& request, const std::string& certificate) {
+    asked = request.at("authority_csr").as_string();
+    json::object body = coordinator.good(request, certificate);
+    if (!authority.empty()) {
+      body["authority"] = authority;
+    }
+    return with_body(body);
+  });
+  const auto attempt = [&] { return enrol(folder / "state", device, coordinator.url(), coordinator.token(), files); };
+  const auto refused = [&](std::string_view because) {
+    const auto outcome = attempt();
+    REQUIRE_FALSE(outcome.has_value());
+    CHECK_MESSAGE(outcome.error().what.find(because) != std::string::npos, outcome.error().what);
+    CHECK_FALSE(std::filesystem::exists(files.certificate));
+    CHECK_FALSE(is_enrolled(folder / "state"));
+  };
+  refused("no authority");
+  authority = "hello";
+  refused("'authority'");
+  const auto other = crypto::PrivateKey::generate();
+  authority = *coordinator.authority().issue_authority(*crypto::make_csr(*other, "pi-1"), "pi-1");
+  refused("for another key");
+  crypto::IssueRequest leaf;
+  leaf.common_name = "pi-1";
+  authority = *coordinator.authority().issue(*crypto::make_csr(*key, "pi-1"), leaf);
+  refused("not the certificate of a CA");
+
+  authority = *coordinator.authority().issue_authority(asked, "pi-1");
+  const auto enrolled = attempt();
+  REQUIRE_MESSAGE(enrolled.has_value(), enrolled.error().what);
+  CHECK(read_file(files.certificate).value() == authority);
+  CHECK(is_enrolled(folder / "state"));
+}
+
+TEST_CASE("enrolment: a site without a request of its authority's does not even ask") {
+  const test::TemporaryFolder folder;
+  FakeCoordinator coordinator;
+  const AuthorityFiles files{folder / "ca.csr", folder / "ca.new"};
+  const auto attempt = [&] { return enrol(folder / "state", device, coordinator.url(), coordinator.token(), files); };
+  CHECK(attempt().error().what.find("the authority's request") != std::string::npos);
+  REQUIRE(replace_file(folder / "ca.csr", "hello").has_value());
+  CHECK(attempt().error().what.find("the authority's request") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder / "state"));
+}
+
 TEST_CASE("enrolment: what a person mistypes is said at once") {
   const test::TemporaryFolder folder;
   CHECK(enrol(folder.path(), device, "http://x", "flops1.a.b").error().kind == ErrorKind::permanent);

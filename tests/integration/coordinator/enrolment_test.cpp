@@ -1,7 +1,10 @@
 #include <doctest/doctest.h>
 
 #include "device.hpp"
+#include "flops/core/file.hpp"
+#include "flops/crypto/certificate.hpp"
 #include "flops/crypto/enrolment_token.hpp"
+#include "flops/test/wait.hpp"
 
 using namespace flops;
 using namespace flops::test;
@@ -30,6 +33,113 @@ TEST_CASE("enrolment: only a good token makes a device, and its name stays its o
   CHECK(coordinator.api_with("", "POST", "/v1/enrol", "{").status == 400);
   CHECK(coordinator.api_with("", "POST", "/v1/enrol", std::string(20'000, ' ')).status == 413);
   CHECK(coordinator.json("GET", "/v1/devices").at("devices").as_array().size() == 1);
+}
+
+namespace {
+
+boost::json::object application(const std::string& token, const std::string& name, const crypto::PrivateKey& key) {
+  return {{"v", 1}, {"token", token}, {"device", name}, {"csr", crypto::make_csr(key, name).value()}};
+}
+
+}  // namespace
+
+TEST_CASE("enrolment: a site's token makes a site, with an authority of its own; a device's makes none") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  const auto key = crypto::PrivateKey::generate().value();
+  const auto authority_key = crypto::PrivateKey::generate().value();
+  const auto ask = [&](const std::string& token, const std::string& authority_csr) {
+    auto body = application(token, "hall-3", key);
+    body["authority_csr"] = authority_csr;
+    return coordinator.api_with("", "POST", "/v1/enrol", boost::json::serialize(body));
+  };
+  const std::string csr = crypto::make_csr(authority_key, "hall-3").value();
+
+  const std::string token = coordinator.token();
+  const auto refused = ask(token, csr);
+  CHECK(refused.status == 403);
+  CHECK(refused.body.find("token_role") != std::string::npos);
+  CHECK(Device(coordinator, "a").enrol(token).status == 200);  // it has lost no use
+  CHECK(coordinator.json("GET", "/v1/devices/a").at("role") == "device");
+
+  CHECK(ask(coordinator.site_token(), "hello").body.find("bad_csr") != std::string::npos);
+  const auto answer = ask(coordinator.site_token(), csr);
+  REQUIRE_MESSAGE(answer.status == 200, answer.body);
+  const std::string certificate(boost::json::parse(answer.body).at("authority").as_string());
+  const auto authority = crypto::CertificateAuthority::load(certificate, authority_key.to_pem().value());
+  REQUIRE(authority.has_value());
+  CHECK(authority->trust_pem() != authority->certificate_pem());
+  CHECK(coordinator.json("GET", "/v1/devices/hall-3").at("role") == "cluster");
+
+  CHECK(coordinator.api("POST", "/v1/tokens", R"({"role":"king"})").status == 400);
+  const auto tokens = coordinator.json("GET", "/v1/tokens").at("tokens").as_array();
+  REQUIRE(tokens.size() == 3);
+  CHECK(tokens.at(0).at("role") == "cluster");
+  CHECK(tokens.at(2).at("role") == "device");
+}
+
+TEST_CASE("enrolment: who says to be a site and is enrolled as a device gets no work, nor the other way round") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  Device boaster(coordinator, "boaster");
+  boaster.role(wire::Role::cluster);
+  boaster.join(coordinator.token());
+  Device modest(coordinator, "modest");
+  modest.join(coordinator.site_token());
+  for (const char* spec : {R"({"model":"m","data":"digits","min_fit":1})",
+                           R"({"model":"m","data":"digits","min_fit":1,"clusters":"sites"})"}) {
+    const auto run = coordinator.json("POST", "/v1/runs", spec);
+    const std::string path = "/v1/runs/" + std::string(run.at("id").as_string());
+    REQUIRE(run_until(loop, [&] { return !coordinator.json("GET", path).at("reason").as_string().empty(); }));
+    CHECK_FALSE(boaster.has("task"));
+    CHECK_FALSE(modest.has("task"));
+    REQUIRE(coordinator.api("POST", path + "/stop").status == 200);
+  }
+  CHECK(coordinator.log().find("boaster says that it is a site, but is enrolled as a device") != std::string::npos);
+  CHECK(coordinator.log().find("modest says that it is a device, but is enrolled as a site") != std::string::npos);
+}
+
+TEST_CASE("enrolment: what a site's authority has issued opens nothing of the fleet's") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  Device victim(coordinator, "victim");
+  victim.join(coordinator.token());
+
+  const auto key = crypto::PrivateKey::generate().value();
+  const auto authority_key = crypto::PrivateKey::generate().value();
+  auto body = application(coordinator.site_token(), "hall-3", key);
+  body["authority_csr"] = crypto::make_csr(authority_key, "hall-3").value();
+  const auto answer = coordinator.api_with("", "POST", "/v1/enrol", boost::json::serialize(body));
+  REQUIRE_MESSAGE(answer.status == 200, answer.body);
+  const std::string certificate(boost::json::parse(answer.body).at("authority").as_string());
+  const auto authority = crypto::CertificateAuthority::load(certificate, authority_key.to_pem().value()).value();
+
+  TemporaryFolder folder;
+  for (const char* name : {"victim", "coordinator"}) {
+    CAPTURE(name);
+    const auto stolen = crypto::PrivateKey::generate().value();
+    const auto issued = authority.issue(crypto::make_csr(stolen, name).value(), {.common_name = name}).value();
+    REQUIRE(replace_file(folder / "certificate.pem", issued + authority.certificate_pem()).has_value());
+    REQUIRE(replace_file(folder / "key.pem", stolen.to_pem().value(), 0600).has_value());
+    mqtt::Options options = victim.options();
+    options.client_id = name;
+    options.certificate_file = folder / "certificate.pem";
+    options.key_file = folder / "key.pem";
+    options.will.reset();
+    std::optional<Error> refusal;
+    bool let_in = false;
+    mqtt::Handlers handlers;
+    handlers.connected = [&](bool) { let_in = true; };
+    handlers.connect_failed = [&](const Error& error) { refusal = error; };
+    auto client = mqtt::Client::create(loop.get_executor(), std::move(options), std::move(handlers));
+    REQUIRE(client.has_value());
+    (*client)->connect();
+    REQUIRE(run_until(loop, [&] { return let_in || refusal; }));
+    CHECK_FALSE(let_in);
+    REQUIRE(refusal);
+    CHECK_MESSAGE(refusal->kind == ErrorKind::denied, refusal->what);
+  }
+  CHECK(coordinator.json("GET", "/v1/devices/victim").at("online").as_bool());
 }
 
 TEST_CASE("devices: the API shows why a device does not train, and what is wrong with it") {

@@ -14,16 +14,24 @@ using namespace std::chrono_literals;
 
 CoordinatorProcess::CoordinatorProcess(boost::asio::io_context& loop,
                                        std::vector<std::pair<std::string, std::string>> environment,
-                                       const std::string& settings)
+                                       const std::string& settings, bool launched)
     : loop_(loop), environment_(std::move(environment)) {
   const std::string config = settings +
                              "fleet = \"test\"\n[state]\nfolder = \"state\"\n[api]\nport = 0\n[broker]\nport = 0\n"
                              "[limits]\nmax_weight = 1000\nmax_parameters = 1000000\n";
   REQUIRE(replace_file(folder_ / "coordinator.toml", config).has_value());
-  start();
+  launch();
+  if (!launched) {
+    await_ready();
+  }
 }
 
 void CoordinatorProcess::start() {
+  launch();
+  await_ready();
+}
+
+void CoordinatorProcess::launch() {
   exit_.reset();
   process::Command command;
   command.program = std::filesystem::path(std::getenv("FLOPS_BIN")) / "flops-coordinator";
@@ -35,6 +43,9 @@ void CoordinatorProcess::start() {
   auto child = process::Child::spawn(loop_.get_executor(), command, [this](process::Exit exit) { exit_ = exit; });
   REQUIRE_MESSAGE(child.has_value(), child.error().what);
   child_ = *std::move(child);
+}
+
+void CoordinatorProcess::await_ready() {
   const bool there = run_until(loop_, [&] { return exit_ || std::filesystem::exists(state() / "endpoints.json"); });
   REQUIRE_MESSAGE((there && !exit_), log());
   const auto endpoints = boost::json::parse(read_file(state() / "endpoints.json").value());
@@ -82,6 +93,12 @@ boost::json::value CoordinatorProcess::json(const std::string& method, const std
 
 std::string CoordinatorProcess::token(int uses) {
   const auto made = json("POST", "/v1/tokens", fmt::format(R"({{"uses":{}}})", uses));
+  return made.at("token").as_string().c_str();
+}
+
+std::string CoordinatorProcess::site_token(int uses) {
+  const auto made = json("POST", "/v1/tokens", fmt::format(R"({{"uses":{},"role":"cluster"}})", uses));
+  CHECK(made.at("role") == "cluster");
   return made.at("token").as_string().c_str();
 }
 

@@ -18,12 +18,15 @@ namespace flops::test {
 
 class CoordinatorProcess {
  public:
-  // Started and ready. `environment`: added to ours; `settings`: more lines of the configuration, with dotted keys.
+  // Started, and ready unless it is `launched` only. `environment`: added to ours; `settings`: more lines of the
+  // configuration, with dotted keys.
   explicit CoordinatorProcess(boost::asio::io_context& loop,
                               std::vector<std::pair<std::string, std::string>> environment = {},
-                              const std::string& settings = {});
+                              const std::string& settings = {}, bool launched = false);
 
   void start();
+  void launch();
+  void await_ready();
   void kill();               // SIGKILL; the broker dies with it
   [[nodiscard]] int stop();  // SIGTERM; its exit status
 
@@ -34,6 +37,7 @@ class CoordinatorProcess {
                                               const std::string& path, const std::string& body = {});
   boost::json::value json(const std::string& method, const std::string& path, const std::string& body = {});
   [[nodiscard]] std::string token(int uses = 1);
+  [[nodiscard]] std::string site_token(int uses = 1);
   [[nodiscard]] std::filesystem::path state() const { return folder_ / "state"; }
   [[nodiscard]] std::string log() const;
   [[nodiscard]] const std::string& url() const { return url_; }

@@ -65,14 +65,18 @@ std::vector<float> mean_of(const std::vector<float>& base, const Weighted& updat
   return mean;
 }
 
-// A coordinator with two devices, and the model that parts begin with.
+// A coordinator with two devices, or sites, and the model that parts begin with.
 struct Site {
-  explicit Site(bool with_b = true) : coordinator(loop), a(coordinator, "a"), b(coordinator, "b") {
+  explicit Site(bool with_b = true, wire::Role role = wire::Role::device)
+      : coordinator(loop), a(coordinator, "a"), b(coordinator, "b") {
     std::vector<Device*> devices{&a};
     if (with_b) {
       devices.push_back(&b);
     }
-    join_all(devices, coordinator.token(2));
+    for (Device* device : devices) {
+      device->role(role);
+    }
+    join_all(devices, role == wire::Role::cluster ? coordinator.site_token(2) : coordinator.token(2));
   }
 
   int put(const std::vector<float>& model) {
@@ -270,6 +274,126 @@ TEST_CASE("parts: after several rounds the model, with the samples of the last o
   REQUIRE(run.at("rounds").as_array().size() == 3);
   CHECK(run.at("rounds").at(0).at("round").as_int64() == 6);
   CHECK(run.at("rounds").at(0).at("accuracy").to_number<double>() == 0.5);
+}
+
+TEST_CASE("parts: a coordinator of sites has them do it, and hands up the sum of their sums, whatever is killed") {
+  int crash = 0;
+  SUBCASE("undisturbed") {}
+  SUBCASE("killed between the sums") {
+    crash = 1;
+  }
+  SUBCASE("killed when it is finished") {
+    crash = 2;
+  }
+  Site site(true, wire::Role::cluster);
+  Device device(site.coordinator, "c");  // its data are not those of the sites' part
+  device.join(site.coordinator.token());
+  CHECK(site.put(site.base) == 201);
+  const std::string more = R"(,"first_round":3,"sum":true)";
+  const std::string run = site.run_of(site.ask("k", "train", one_round, more), 201);
+  Weighted updates;
+  for (Device* below : {&site.a, &site.b}) {
+    const auto task = Site::task_of(*below, wire::TaskKind::train, 3);
+    REQUIRE(task.part.has_value());
+    CHECK(task.part->first_round == 3);
+    CHECK(task.codec == wire::sum_codec);
+    CHECK(task.seed == 9);
+    const auto spec = boost::json::parse(task.part->spec).as_object();
+    CHECK(spec.at("rounds").as_int64() == 1);
+    CHECK(spec.at("min_fit").as_int64() == 2);
+    CHECK_FALSE(spec.contains("clusters"));
+    const auto seed = static_cast<unsigned>(updates.size());
+    const Weighted its{{values(0.1F, 50 + seed), 10}, {values(0.1F, 60 + seed), 20}};
+    updates.insert(updates.end(), its.begin(), its.end());
+    const std::string blob = bytes_of(sum_of(site.base, its));
+    auto result = below->result_for(task, blob, 30);
+    result.codec = wire::sum_codec;
+    result.steps = 7;
+    const auto receipt = below->upload(result, blob);
+    REQUIRE_MESSAGE(receipt.status == wire::ReceiptStatus::accepted, receipt.reason);
+    crash_if(crash == 1 && below == &site.a, site);
+  }
+  (void)site.await("k", "finished");
+  crash_if(crash == 2, site);
+  CHECK(site.run_of(site.ask("k", "train", one_round, more), 200) == run);
+  const value part = site.part("k");
+  CHECK(part.at("first_round").as_int64() == 3);
+  const value& result = part.at("result");
+  CHECK(result.at("model").as_string() == digest_of(mean_of(site.base, updates)));
+  CHECK(result.at("weight").as_int64() == 60);
+  CHECK(result.at("steps").as_int64() == 7);
+  CHECK(site.coordinator.api("GET", "/v1/parts/k/sum").body == bytes_of(sum_of(site.base, updates)));
+  CHECK_FALSE(device.has("task"));
+}
+
+TEST_CASE(
+    "parts: several rounds are those of the sites below, whose models are averaged, and whose figures summed up") {
+  Site site(true, wire::Role::cluster);
+  CHECK(site.put(site.base) == 201);
+  CHECK(site.ask("odd", "train", two_rounds, R"(,"first_round":2)").status == 422);  // in the middle of a cycle
+  (void)site.run_of(site.ask("k", "train", two_rounds, R"(,"first_round":3)"), 201);
+  Weighted models;
+  for (Device* below : {&site.a, &site.b}) {
+    const auto task = Site::task_of(*below, wire::TaskKind::train, 2);
+    REQUIRE(task.part.has_value());
+    CHECK(task.part->first_round == 3);
+    CHECK(task.codec == wire::lossless_codec);
+    CHECK(task.evaluate);
+    wire::Metrics metrics;
+    metrics.ref = task.ref;
+    metrics.model = task.base;
+    metrics.samples = 10;
+    metrics.accuracy = below == &site.a ? 0.5 : 0.75;
+    metrics.loss = 1;
+    metrics.spread = wire::Spread{metrics.accuracy - 0.25, metrics.accuracy + 0.25, 3};
+    below->send("metrics", wire::encode(metrics));
+    models.emplace_back(values(0.1F, 70 + static_cast<unsigned>(models.size())), 40 + 20 * models.size());
+    const std::string blob = encoded(models.back().first, site.base);
+    const auto receipt = below->upload(below->result_for(task, blob, models.back().second), blob);
+    REQUIRE_MESSAGE(receipt.status == wire::ReceiptStatus::accepted, receipt.reason);
+  }
+  const value part = site.await("k", "finished");
+  CHECK(part.at("first_round").as_int64() == 3);
+  CHECK(part.at("rounds").as_int64() == 2);
+  const value& result = part.at("result");
+  CHECK(result.at("model").as_string() == digest_of(mean_of(site.base, models)));
+  CHECK(result.at("weight").as_int64() == 100);
+  CHECK_FALSE(result.at("sum").as_bool());
+  const value& metrics = result.at("metrics");
+  CHECK(metrics.at("devices").as_int64() == 6);
+  CHECK(metrics.at("samples").as_int64() == 20);
+  CHECK(metrics.at("accuracy").to_number<double>() == 0.625);
+  CHECK(metrics.at("accuracy_min").to_number<double>() == 0.25);
+  CHECK(metrics.at("accuracy_max").to_number<double>() == 1);
+
+  // The first model, and a measurement, are passed on as well.
+  (void)site.run_of(site.ask("first", "init", two_rounds), 201);
+  const auto init = Site::task_of(site.a, wire::TaskKind::init, 0);
+  REQUIRE(init.part.has_value());
+  const std::string blob = encoded(site.base);
+  REQUIRE(site.a.upload(site.a.result_for(init, blob), blob).status == wire::ReceiptStatus::accepted);
+  CHECK(site.await("first", "finished").at("result").at("model").as_string() == digest_of(site.base));
+  (void)site.run_of(site.ask("last", "evaluate", two_rounds, R"(,"first_round":3)"), 201);
+  for (Device* below : {&site.a, &site.b}) {
+    const auto task = Site::task_of(*below, wire::TaskKind::evaluate, 2);
+    REQUIRE(task.part.has_value());
+    CHECK(task.part->first_round == 3);
+    Site::measure(*below, task, 10, 0.5);
+    wire::ResultMessage done;
+    done.ref = task.ref;
+    below->send("result", wire::encode(done));
+  }
+  CHECK(site.await("last", "finished").at("result").at("metrics").at("samples").as_int64() == 20);
+}
+
+TEST_CASE("parts: of sites that are away one says so and fails") {
+  Site site(false, wire::Role::cluster);
+  site.a.drop();
+  REQUIRE(run_until(site.loop, [&] { return !site.coordinator.json("GET", "/v1/devices/a").at("online").as_bool(); }));
+  CHECK(site.put(site.base) == 201);
+  (void)site.run_of(site.ask("k", "train", one_round), 201);
+  const value part = site.await("k", "failed");
+  CHECK(part.at("reason").as_string() == "0 of 1 sites with the data 'digits' are online");
 }
 
 TEST_CASE("parts: the first model, and a measurement") {

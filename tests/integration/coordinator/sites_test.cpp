@@ -56,14 +56,16 @@ std::string sum_of(const std::map<char, std::vector<float>>& updates, const std:
 
 struct Sites {
   explicit Sites(const std::string& spec, const std::string& more_devices = {}) : coordinator(loop) {
-    token = coordinator.token(8);
     for (const std::string name : {north, south}) {
       add(name).role(wire::Role::cluster);
     }
+    join_all(everyone(), coordinator.site_token(2));
+    token = coordinator.token(8);
+    std::vector<Device*> others;
     for (const char name : more_devices) {
-      add(std::string(1, name));
+      others.push_back(&add(std::string(1, name)));
     }
-    join_all(everyone(), token);
+    join_all(others, token);
     if (!spec.empty()) {
       coordinator.json("POST", "/v1/runs", spec);
     }

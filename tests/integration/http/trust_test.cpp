@@ -57,6 +57,12 @@ TEST_CASE("trust: an authority under another one is trusted alone") {
   CHECK(must(request("GET", server.url("/echo"), "", trusting_site)).status == 200);
   TestServer elsewhere({}, server_identity(other));
   check_denied(request("GET", elsewhere.url("/echo"), "", trusting_site), "is not trusted");
+  // Nor is it the fleet's own, whatever chain it shows.
+  Identity with_chain = server_identity(site);
+  with_chain.certificate += site.certificate_pem();
+  TestServer pretender({}, with_chain);
+  check_denied(request("GET", pretender.url("/echo"), "", trusting()), "is not trusted");
+  CHECK(must(request("GET", pretender.url("/echo"), "", trusting_site)).status == 200);
 }
 
 TEST_CASE("trust: a device's certificate is not a server's") {

@@ -5,7 +5,9 @@
 
 #include <doctest/doctest.h>
 
+#include "device.hpp"
 #include "flops/core/file.hpp"
+#include "flops/crypto/certificate.hpp"
 #include "flops/test/wait.hpp"
 #include "harness.hpp"
 
@@ -17,13 +19,14 @@ namespace {
 struct Pair {
   Pair() : parent(loop) {}
 
-  void start_site() {
+  void start_site(bool launched = false) {
     site.emplace(loop, std::vector<std::pair<std::string, std::string>>{},
                  fmt::format("role = \"cluster\"\nparent.url = \"{}\"\nparent.device = \"hall-3\"\nparent.token_file = "
                              "\"{}\"\n",
-                             parent.url(), (folder / "token").string()));
+                             parent.url(), (folder / "token").string()),
+                 launched);
   }
-  void give_token() { REQUIRE(replace_file(folder / "token", parent.token() + "\n")); }
+  void give_token() { REQUIRE(replace_file(folder / "token", parent.site_token() + "\n")); }
   // As the parent sees it.
   [[nodiscard]] bool is_online(bool wanted) {
     const auto response = parent.api("GET", "/v1/devices/hall-3");
@@ -80,9 +83,51 @@ TEST_CASE("site: its coordinator enrols an uplink above, keeps it running, and e
   REQUIRE(run_until(pair.loop, [&] { return pair.uplink() == 0; }));
 }
 
-TEST_CASE("site: without a token its coordinator serves the site, says what is missing, and tries again") {
+TEST_CASE("site: a new one has its authority from the fleet's, and serves no device before") {
   Pair pair;
+  pair.start_site(true);
+  CoordinatorProcess& site = *pair.site;
+  SUBCASE("no token") {
+    REQUIRE(run_until(pair.loop, [&] { return site.log().find("parent.token_file") != std::string::npos; }));
+  }
+  SUBCASE("a token for devices") {
+    REQUIRE(replace_file(pair.folder / "token", pair.parent.token() + "\n"));
+    REQUIRE(run_until(pair.loop, [&] {
+      return read_file(site.state() / "uplink/agent.log").value_or("").find("token_role") != std::string::npos;
+    }));
+  }
+  SUBCASE("it is stopped and started again meanwhile") {
+    REQUIRE(run_until(pair.loop, [&] { return site.log().find("parent.token_file") != std::string::npos; }));
+    CHECK(site.stop() == 0);
+    site.launch();
+  }
+  CHECK_FALSE(std::filesystem::exists(site.state() / "ca.pem"));
+  CHECK_FALSE(std::filesystem::exists(site.state() / "endpoints.json"));
+  pair.give_token();
+  site.await_ready();
+  pair.wait_for(true);
+
+  const auto authority = crypto::CertificateAuthority::load(read_file(site.state() / "ca.pem").value(),
+                                                            read_file(site.state() / "ca.key").value());
+  REQUIRE(authority.has_value());
+  CHECK(crypto::read_certificate(authority->certificate_pem()).value().common_name == "hall-3");
+  CHECK(authority->trust_pem() != authority->certificate_pem());  // it is no root
+  // A device of the site's enrols and reaches its broker with nothing but what the site gives it.
+  Device device(site, "a");
+  device.join(site.token());
+  REQUIRE(run_until(pair.loop, [&] { return site.json("GET", "/v1/devices/a").at("online").as_bool(); }));
+  CHECK(pair.parent.json("GET", "/v1/devices/hall-3").at("role") == "cluster");
+}
+
+TEST_CASE("site: one that has lost its identity above says what is missing, serves its devices, and tries again") {
+  Pair pair;
+  pair.give_token();
   pair.start_site();
+  pair.wait_for(true);
+  REQUIRE(pair.site->stop() == 0);
+  std::filesystem::remove(pair.folder / "token");
+  std::filesystem::remove(pair.site->state() / "uplink/state/identity/enrolment.json");
+  pair.site->start();
   REQUIRE(run_until(pair.loop, [&] {
     const auto health = pair.site->json("GET", "/v1/status").at("health").as_array();
     return !health.empty() && health[0].at("name") == "uplink" &&

@@ -138,6 +138,22 @@ Identity Broker::foreign_identity(const std::string& name) {
   return issue(other, name, {});
 }
 
+Identity Broker::site_identity(const std::string& site) {
+  const auto key = need(crypto::PrivateKey::generate(), "making a key");
+  const auto csr = need(crypto::make_csr(key, site), "making a request");
+  const auto authority =
+      need(crypto::CertificateAuthority::load(need(authority_.issue_authority(csr, site), "issuing an authority"),
+                                              need(key.to_pem(), "writing a key")),
+           "loading an authority");
+  crypto::IssueRequest request;
+  request.usage = crypto::Usage::server;
+  request.names = {"localhost", "127.0.0.1"};
+  Identity identity = issue(authority, "broker", std::move(request));
+  const std::string leaf = need(read_file(identity.certificate), "reading a certificate");
+  need(replace_file(identity.certificate, leaf + authority.certificate_pem()), "writing a chain");
+  return identity;
+}
+
 void Broker::start() {
   const std::string config = (folder_ / "mosquitto.conf").string();
   process_ = ::fork();

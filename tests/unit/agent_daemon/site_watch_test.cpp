@@ -32,12 +32,21 @@ TEST_CASE("site: the data of its devices is summed by tag, whether they are ther
 }
 
 TEST_CASE("site: devices that do not take part there do not count") {
-  const auto found =
-      site_datasets(devices(device(dataset("mnist", "100"), R"("state":"revoked")") + "," +
-                            device(dataset("mnist", "100"), R"("state":"accepted","role":"cluster")") + "," +
-                            device(dataset("mnist", "3"), R"("state":"accepted","role":"device")")));
+  const auto found = site_datasets(devices(device(dataset("mnist", "100"), R"("state":"revoked")") + "," +
+                                           device(dataset("mnist", "3"), R"("state":"accepted","role":"device")")));
   REQUIRE(found);
   CHECK(*found == std::vector<wire::Dataset>{{"mnist", 3, 5}});
+}
+
+TEST_CASE("site: what sites below it have, they train, and its own devices do not") {
+  const auto below = [](const std::string& datasets) {
+    return device(datasets, R"("state":"accepted","role":"cluster")");
+  };
+  const auto found = site_datasets(devices(below(dataset("mnist", "100")) + "," + device(dataset("mnist", "3")) + "," +
+                                           below(dataset("mnist", "20") + "," + dataset("ecg", "0")) + "," +
+                                           device(dataset("ecg", "4"))));
+  REQUIRE(found);
+  CHECK(*found == std::vector<wire::Dataset>{{"ecg", 4, 5}, {"mnist", 120, 10}});
 }
 
 TEST_CASE("site: counts that no message can hold end at what one can") {

@@ -94,7 +94,17 @@ TEST_CASE("flopsctl: token create asks for what was said and prints the token al
   CHECK(ended.out == "flops1.abc\n");
   const auto requests = coordinator.requests();
   REQUIRE(requests.size() == 1);
-  CHECK(json::parse(requests[0].body) == json::parse(R"({"uses": 5, "expires_seconds": 7200, "note": "shelf 3"})"));
+  CHECK(json::parse(requests[0].body) ==
+        json::parse(R"({"uses": 5, "expires_seconds": 7200, "note": "shelf 3", "role": "device"})"));
+}
+
+TEST_CASE("flopsctl: token create --site asks for one that sites enrol with") {
+  FakeCoordinator coordinator;
+  coordinator.answer("POST /v1/tokens", 201, R"({"token": "flops1.abc", "role": "cluster", "uses": 1})");
+  CHECK(coordinator.run({"token", "create", "--site"}).out == "flops1.abc\n");
+  const auto requests = coordinator.requests();
+  REQUIRE(requests.size() == 1);
+  CHECK(json::parse(requests[0].body).at("role") == "cluster");
 }
 
 TEST_CASE("flopsctl: run start sends only the fields that were given") {

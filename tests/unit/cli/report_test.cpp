@@ -164,10 +164,10 @@ TEST_CASE("views: devices, tokens and models") {
   }
   CHECK(has(status_details(json::parse(R"({"version": "9", "uptime_seconds": 7, "health": []})")), "ok\n"));
   CHECK(has(status_details(json::parse("{}")), "health:          -\n"));
-  const std::string tokens =
-      tokens_table(json::parse(R"({"tokens": [{"id": "t1", "uses_left": 3, "note": "shelf\u001b[1m"}, {"id": 17}]})"));
+  const std::string tokens = tokens_table(json::parse(
+      R"({"tokens": [{"id": "t1", "role": "cluster", "uses_left": 3, "note": "shelf\u001b[1m"}, {"id": 17}]})"));
   CHECK(has(tokens, "\n17 "));
-  CHECK(has(tokens, "t1          3  -        -        shelf?[1m\n"));
+  CHECK(has(tokens, "t1  cluster          3  -        -        shelf?[1m\n"));
   const std::string models = models_table(
       json::parse(R"({"models": [{"digest": "0123456789abcdef", "run": "run-1", "round": 3, "bytes": 4096}]})"));
   CHECK(has(models, "0123456789ab  run-1      3"));

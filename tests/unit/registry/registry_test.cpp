@@ -40,17 +40,38 @@ TEST_CASE("registry: tokens are used up, expire, and are never mistaken") {
   const std::int64_t soon = unix_ms(fixture.clock.wall()) + 60'000;
   REQUIRE(registry.add_enrolment_token(secret, 2, soon, "two uses").has_value());
 
-  CHECK(registry.enrol(crypto::sha256("other"), device, "k1", issue).value() == Registry::Enrolment::token_unknown);
-  CHECK(registry.enrol(secret, device, "k1", issue).value() == Registry::Enrolment::done);
-  CHECK(registry.enrol(secret, device, "k2", issue).value() == Registry::Enrolment::device_exists);
-  CHECK(registry.enrol(secret, device, "k1", issue).value() == Registry::Enrolment::done);  // the same key again
-  CHECK(registry.enrol(secret, device, "k1", issue).value() == Registry::Enrolment::token_used);
+  CHECK(registry.enrol(crypto::sha256("other"), {device, "k1"}, issue).value() == Registry::Enrolment::token_unknown);
+  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);
+  CHECK(registry.enrol(secret, {device, "k2"}, issue).value() == Registry::Enrolment::device_exists);
+  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);  // the same key again
+  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::token_used);
   CHECK(registry.devices().value().size() == 1);
 
   const Digest late = crypto::sha256("late");
   REQUIRE(registry.add_enrolment_token(late, 5, soon, "").has_value());
   fixture.clock.advance(61s);
-  CHECK(registry.enrol(late, device, "k1", issue).value() == Registry::Enrolment::token_expired);
+  CHECK(registry.enrol(late, {device, "k1"}, issue).value() == Registry::Enrolment::token_expired);
+}
+
+TEST_CASE("registry: what somebody is, is by the token it enrolled with") {
+  Fixture fixture;
+  Registry registry = fixture.open();
+  const std::int64_t soon = unix_ms(fixture.clock.wall()) + 60'000;
+  const Digest plain = crypto::sha256("plain");
+  const Digest for_sites = crypto::sha256("sites");
+  REQUIRE(registry.add_enrolment_token(plain, 1, soon, "").has_value());
+  REQUIRE(registry.add_enrolment_token(for_sites, 1, soon, "", wire::Role::cluster).has_value());
+  CHECK(registry.enrol(plain, {device, "k", true}, issue).value() == Registry::Enrolment::token_role);
+  CHECK(registry.devices().value().empty());
+  CHECK(registry.enrol(plain, {device, "k"}, issue).value() == Registry::Enrolment::done);
+  CHECK(registry.devices().value().at(0).role == wire::Role::device);
+  CHECK(registry.enrol(for_sites, {device, "k", true}, issue).value() ==
+        Registry::Enrolment::done);  // it is a site now
+  CHECK(registry.devices().value().at(0).role == wire::Role::cluster);
+  const auto tokens = registry.enrolment_tokens().value();
+  CHECK(tokens.at(0).role == wire::Role::cluster);
+  CHECK(tokens.at(1).role == wire::Role::device);
+  CHECK(tokens.at(1).uses_left == 0);
 }
 
 TEST_CASE("registry: when no certificate can be made, the token keeps its use and there is no device") {
@@ -59,7 +80,7 @@ TEST_CASE("registry: when no certificate can be made, the token keeps its use an
   const Digest secret = crypto::sha256("secret");
   REQUIRE(registry.add_enrolment_token(secret, 1, unix_ms(fixture.clock.wall()) + 60'000, "").has_value());
   const auto broken = [] { return Result<Registry::Issued>(fail(ErrorKind::resource, "no entropy")); };
-  CHECK_FALSE(registry.enrol(secret, device, "k", broken).has_value());
+  CHECK_FALSE(registry.enrol(secret, {device, "k"}, broken).has_value());
   CHECK(registry.devices().value().empty());
   CHECK(registry.enrolment_tokens().value().at(0).uses_left == 1);
 }

@@ -67,7 +67,7 @@ Result<> expect_true(const Result<bool>& outcome, const char* what) {
 
 Result<> enrol(Registry& registry, const DeviceId& device) {
   const auto issue = [&] { return Result<Registry::Issued>(Registry::Issued{"serial-" + device.str(), 123}); };
-  const auto outcome = registry.enrol(digest("token"), device, "key-" + device.str(), issue);
+  const auto outcome = registry.enrol(digest("token"), {device, "key-" + device.str()}, issue);
   return expect_true(outcome ? Result<bool>(*outcome == Registry::Enrolment::done) : fail(outcome.error()),
                      "not enrolled");
 }

@@ -55,6 +55,25 @@ TEST_CASE("part request: the three kinds") {
   CHECK(part_state(*evaluate).round == 6);  // the model is that of the last round
 }
 
+TEST_CASE("part request: passed on to sites it is one cycle, and what was asked is known") {
+  const std::string more = R"("kind":"train","base":")" + base + R"(","first_round":7)";
+  const auto asked = parse_part_request(asking(more, R"("rounds":3)")).value();
+  const auto passed = passed_on(asked);
+  REQUIRE(passed.has_value());
+  CHECK(passed->first_round == 3);
+  CHECK(passed->spec.rounds == 3);
+  CHECK(passed->spec.clusters.by == Grouping::By::sites);
+  CHECK(last_round(part_state(*passed)) == 3);
+  CHECK(as_asked(*passed) == asked);
+  CHECK(as_asked(asked) == asked);
+  PartRequest measuring = asked;
+  measuring.kind = Part::evaluate;
+  CHECK(part_state(passed_on(measuring).value()).round == 3);
+  PartRequest between = asked;
+  between.first_round = 8;
+  CHECK(passed_on(between).error().kind == ErrorKind::permanent);
+}
+
 TEST_CASE("part request: everything that is wrong is said") {
   const std::string all = problems_of(
       R"({"key":"Run 1","kind":"dance","base":"a","first_round":0,"sum":1,"extra":0,

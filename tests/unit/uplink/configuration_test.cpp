@@ -25,3 +25,13 @@ TEST_CASE("uplink: what the coordinator writes is what the agent reads") {
   CHECK(config->site.token_file == options.site_token);
   CHECK(config->site.program.filename() == "flops-site");
 }
+
+TEST_CASE("uplink: while it joins, the agent knows of no site yet") {
+  uplink::ManagedUplinkOptions options;
+  options.device = "hall-3";
+  options.joining.emplace();
+  const auto config = agent::parse_config(uplink::agent_configuration(options), "/var/lib/site/uplink/agent.toml");
+  REQUIRE_MESSAGE(config, (config ? "" : config.error().what));
+  CHECK_FALSE(config->is_uplink());
+  CHECK(config->device.str() == "hall-3");
+}

@@ -55,10 +55,13 @@ class CertificateAuthority {
   [[nodiscard]] static Result<CertificateAuthority> create(std::string_view name,
                                                            std::chrono::seconds lifetime = std::chrono::hours(24 *
                                                                                                               3650));
-  // corrupt when the key does not belong to the certificate.
+  // Of a certificate with or without marks of trust. corrupt when the key does not belong to it.
   [[nodiscard]] static Result<CertificateAuthority> load(std::string_view certificate_pem, std::string_view key_pem);
 
-  [[nodiscard]] const std::string& certificate_pem() const { return certificate_pem_; }
+  [[nodiscard]] const std::string& certificate_pem() const { return certificate_pem_; }  // without marks of trust
+  // What those need who trust it: a root's certificate as it is, that of an authority under another one as
+  // trust_anchor() makes it.
+  [[nodiscard]] const std::string& trust_pem() const { return trust_pem_; }
   [[nodiscard]] Result<std::string> key_pem() const { return key_.to_pem(); }
   [[nodiscard]] const Digest& fingerprint() const { return fingerprint_; }
 
@@ -75,9 +78,13 @@ class CertificateAuthority {
                                                                                                        3650)) const;
 
  private:
-  CertificateAuthority(std::string certificate_pem, PrivateKey key, Digest fingerprint)
-      : certificate_pem_(std::move(certificate_pem)), key_(std::move(key)), fingerprint_(fingerprint) {}
+  CertificateAuthority(std::string certificate_pem, std::string trust_pem, PrivateKey key, Digest fingerprint)
+      : certificate_pem_(std::move(certificate_pem)),
+        trust_pem_(std::move(trust_pem)),
+        key_(std::move(key)),
+        fingerprint_(fingerprint) {}
   std::string certificate_pem_;
+  std::string trust_pem_;
   PrivateKey key_;
   Digest fingerprint_;
 };

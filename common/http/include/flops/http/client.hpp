@@ -23,8 +23,9 @@ struct Url {
 };
 
 struct ClientOptions {
-  // PEM of the only trusted root, exactly one certificate. Empty with `verify = false` is for fetching the CA itself,
-  // whose fingerprint the caller then compares; never for anything else.
+  // PEM of the only trusted authority, exactly one certificate, which must have issued the server's itself. Empty with
+  // `verify = false` is for fetching the CA itself, whose fingerprint the caller then compares; never for anything
+  // else.
   std::string ca_pem{};
   bool verify = true;  // chain and host name
   std::string bearer{};

@@ -53,7 +53,8 @@ struct Options {
   std::string host;
   std::uint16_t port = 8883;
   std::string client_id;
-  std::filesystem::path ca_file;           // the only trusted root
+  std::filesystem::path ca_file;           // the only trusted authority
+  bool intermediates = false;              // false: the broker's certificate must be issued by it itself
   std::filesystem::path certificate_file;  // chain, leaf first
   std::filesystem::path key_file;
   std::optional<Will> will;

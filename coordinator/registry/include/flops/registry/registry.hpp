@@ -32,6 +32,7 @@ struct EnrolmentTokenRow {
   std::int64_t uses_left = 0;
   std::int64_t expires_at = 0;  // ms
   std::int64_t created_at = 0;
+  wire::Role role = wire::Role::device;  // of those who enrol with it
 };
 
 struct DeviceRow {
@@ -43,6 +44,7 @@ struct DeviceRow {
   std::int64_t enrolled_at = 0;            // ms
   std::int64_t last_seen = 0;              // ms
   std::optional<wire::Hello> hello;        // its latest
+  wire::Role role = wire::Role::device;    // by its enrolment
 };
 
 // A round of the devices of a flat run or of a cluster; or a cycle, whose participants are clusters.
@@ -163,17 +165,24 @@ class Registry {
   [[nodiscard]] Result<std::optional<Role>> api_role(const Digest& secret);
 
   [[nodiscard]] Result<std::int64_t> add_enrolment_token(const Digest& secret, std::int64_t uses,
-                                                         std::int64_t expires_at, std::string_view note);
+                                                         std::int64_t expires_at, std::string_view note,
+                                                         wire::Role role = wire::Role::device);
   [[nodiscard]] Result<std::vector<EnrolmentTokenRow>> enrolment_tokens();
 
-  enum class Enrolment { done, token_unknown, token_used, token_expired, device_exists };
-  // Checks and uses up the token and writes the device, or neither. `issue` makes the certificate inside the
-  // transaction, so that a token is not lost when that fails.
+  // token_role: the token is for devices, and this one asks to be an authority.
+  enum class Enrolment { done, token_unknown, token_used, token_expired, token_role, device_exists };
+  struct Newcomer {
+    DeviceId device;
+    std::string public_key;        // digest of the SubjectPublicKeyInfo
+    bool needs_authority = false;  // a site, whose own CA is to be under the fleet's
+  };
+  // Checks and uses up the token and writes the device with the token's role, or neither. `issue` makes the
+  // certificates inside the transaction, so that a token is not lost when that fails.
   struct Issued {
     std::string serial;
     std::int64_t not_after = 0;
   };
-  [[nodiscard]] Result<Enrolment> enrol(const Digest& secret, const DeviceId& device, const std::string& public_key,
+  [[nodiscard]] Result<Enrolment> enrol(const Digest& secret, const Newcomer& newcomer,
                                         const std::function<Result<Issued>()>& issue);
 
   [[nodiscard]] Result<std::vector<DeviceRow>> devices();

@@ -31,6 +31,13 @@ struct PartRequest {
 // permanent: everything that is wrong, one problem a line, also of the specification.
 [[nodiscard]] Result<PartRequest> parse_part_request(std::string_view json);
 
+// The same, done by sites below this coordinator instead of devices: as the one cycle of a run over sites, who get the
+// part's rounds and seed as they are. First and last round are cycles then. permanent: the part does not begin where a
+// cycle does.
+[[nodiscard]] Result<PartRequest> passed_on(const PartRequest& request);
+// What passed_on() was given; a request that was not passed on as it is.
+[[nodiscard]] PartRequest as_asked(PartRequest request);
+
 // The machine of a run that does only this; it waits for its devices.
 [[nodiscard]] RunState part_state(const PartRequest& request);
 

@@ -55,9 +55,9 @@ struct Participant {
   bool operator==(const Participant&) const = default;
 };
 
-// What a machine does: a whole run, or what was asked for by the level above: of a cluster (flops/rounds/tree.hpp), or of
-// this coordinator by another one (flops/rounds/part_request.hpp). A part is over when that is done; it has its model
-// from above, except for one that makes the first.
+// What a machine does: a whole run, or what was asked for by the level above: of a cluster (flops/rounds/tree.hpp), or
+// of this coordinator by another one (flops/rounds/part_request.hpp). A part is over when that is done; it has its
+// model from above, except for one that makes the first.
 enum class Part { whole, initialise, rounds, evaluate };
 
 struct RunState {
@@ -162,9 +162,10 @@ using Action = std::variant<SendTask, CancelTask, OpenRound, CloseRound, Evaluat
 // The first actions of a part, whose devices are known (`available`). A part that is left waiting begins by itself with
 // the devices it needs.
 [[nodiscard]] std::vector<Action> begin_part(RunState& state, SteadyTime now);
-// The last round of the run or of the part.
+// The last round of the run or of the part; of a part that sites do their one cycle.
 [[nodiscard]] inline std::int64_t last_round(const RunState& state) {
-  return state.first_round - 1 + state.spec.rounds;
+  const bool passed_on = state.part != Part::whole && state.spec.clusters.by == Grouping::By::sites;
+  return state.first_round - 1 + (passed_on ? state.spec.cycles : state.spec.rounds);
 }
 
 // How many versions older than the round's model the one is that this task started from.

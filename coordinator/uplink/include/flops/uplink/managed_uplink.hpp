@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -25,9 +26,16 @@ struct ManagedUplinkOptions {
   std::string site_url;
   std::filesystem::path site_ca;
   std::filesystem::path site_token;
+  // A site that has no authority yet: the uplink only enrols, with this request, until it is done; then `joined`.
+  struct Joining {
+    std::filesystem::path authority_request;
+    std::filesystem::path authority_certificate;  // written before `joined`
+    std::function<void()> joined;
+  };
+  std::optional<Joining> joining;
 };
 
-// The agent's configuration.
+// The agent's configuration; while joining without the site, which is not there yet.
 [[nodiscard]] std::string agent_configuration(const ManagedUplinkOptions& options);
 
 class ManagedUplink {

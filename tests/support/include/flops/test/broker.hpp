@@ -43,6 +43,8 @@ class Broker {
                                   std::chrono::seconds backdate = std::chrono::minutes(5));
   // A certificate of another CA that calls itself the same; it trusts the right one.
   [[nodiscard]] Identity foreign_identity(const std::string& name);
+  // A server's certificate with its chain, of an authority under the fleet's.
+  [[nodiscard]] Identity site_identity(const std::string& site);
   // The broker's own, for a server in its place.
   [[nodiscard]] const Identity& server_identity() const { return server_; }
   [[nodiscard]] const std::filesystem::path& ca_file() const { return ca_file_; }
