@@ -1,5 +1,4 @@
 // Enrolment against a real HTTPS server that plays the coordinator.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <thread>

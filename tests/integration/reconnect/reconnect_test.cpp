@@ -1,5 +1,4 @@
 // A fleet that loses its broker or its coordinator comes back, all of it, and nobody is turned away.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <cstdlib>
