@@ -40,6 +40,9 @@ void bind(ConfigSpec& spec, Config& config) {
   spec.path("parent.token_file", config.parent.token_file,
             "A file with an enrolment token of the coordinator above; needed until the site is enrolled there");
   spec.program("parent.program", config.parent.program, "flops-agent: beside flops-coordinator, or found in PATH");
+  spec.integer("parent.offline_continue", config.parent.offline_continue, 0, 1000,
+               "How often the site goes through the rounds of its task again while it has no link to the coordinator "
+               "above; it then hands up one result");
   spec.duration("enrolment.certificate_lifetime", config.enrolment.certificate_lifetime, 1h, 24h * 3650,
                 "How long a device's certificate is valid");
   spec.integer("reconnect.rate", config.reconnect.rate, 1, 100'000,

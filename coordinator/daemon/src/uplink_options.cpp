@@ -22,6 +22,7 @@ uplink::ManagedUplinkOptions uplink_options(const Config& config, std::string ap
   options.log_level = config.log_level;
   options.device = config.parent.device;
   options.parent_url = config.parent.url;
+  options.offline_continue = config.parent.offline_continue;
   options.token_file = config.parent.token_file;
   options.site_url = std::move(api_url);
   options.site_ca = state / "ca.pem";

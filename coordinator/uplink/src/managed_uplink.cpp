@@ -38,6 +38,7 @@ std::string agent_configuration(const ManagedUplinkOptions& options) {
       "device = {}\nlog_level = {}\n\n[state]\nfolder = \"state\"\n",
       toml_text(options.device), toml_text(options.log_level));
   if (!options.joining) {
+    text += fmt::format("\n[offline]\ncontinue = {}\n", options.offline_continue);
     text += fmt::format("\n[site]\nurl = {}\nca_file = {}\ntoken_file = {}\n", toml_text(options.site_url),
                         toml_text(options.site_ca.string()), toml_text(options.site_token.string()));
   }

@@ -12,6 +12,7 @@ TEST_CASE("uplink: what the coordinator writes is what the agent reads") {
   options.site_url = "https://127.0.0.1:8443";
   options.site_ca = "/var/lib/a \"quoted\" \\ folder/ca.pem";
   options.site_token = "/var/lib/site/admin.token";
+  options.offline_continue = 3;
   const std::string text = uplink::agent_configuration(options);
   const auto config = agent::parse_config(text, "/var/lib/site/uplink/agent.toml");
   REQUIRE_MESSAGE(config, (config ? "" : config.error().what));
@@ -19,6 +20,7 @@ TEST_CASE("uplink: what the coordinator writes is what the agent reads") {
   CHECK(config->device.str() == "hall-3");
   CHECK(config->log_level == "debug");
   CHECK(config->state_folder == "/var/lib/site/uplink/state");
+  CHECK(config->offline_continue == 3);
   CHECK(config->site.url == options.site_url);
   CHECK(config->site.ca_file == options.site_ca);
   CHECK(config->site.token_file == options.site_token);

@@ -37,6 +37,7 @@ struct Config {
     std::string device;                // this site's id there
     std::filesystem::path token_file;  // an enrolment token of it
     std::filesystem::path program = "flops-agent";
+    std::int64_t offline_continue = 0;  // times that the site does its task's rounds again without a link
   } parent;
 
   struct Enrolment {

@@ -3,6 +3,7 @@
 // with back-off. It ends with the coordinator, however that ends. Loop's thread.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -19,9 +20,10 @@ struct ManagedUplinkOptions {
   std::filesystem::path program;  // flops-agent
   std::filesystem::path folder;   // for agent.toml, agent.log and the agent's state
   std::string log_level = "info";
-  std::string device;                // the site's id above
-  std::string parent_url;            // the coordinator above, for the enrolment
-  std::filesystem::path token_file;  // an enrolment token of it; only needed once
+  std::string device;                 // the site's id above
+  std::string parent_url;             // the coordinator above, for the enrolment
+  std::filesystem::path token_file;   // an enrolment token of it; only needed once
+  std::int64_t offline_continue = 0;  // the agent's offline.continue
   // The site's own coordinator, as the uplink reaches it.
   std::string site_url;
   std::filesystem::path site_ca;
