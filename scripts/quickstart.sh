@@ -42,6 +42,7 @@ choose_topology() { # flat, grouped:K, sites:K, sites:KxM
   case "$1" in
     flat) ;;
     grouped:*) number "--topology grouped" "${1#grouped:}"; clusters=${1#grouped:} ;;
+    sites:*x*x*) usage "--topology: '$1' is neither flat, grouped:K, sites:K nor sites:KxM" ;;
     sites:*x*) sites=${1#sites:} below=${1##*x}; sites=${sites%%x*}; number "--topology sites" "$sites"; number "--topology sites:${sites}x" "$below" ;;
     sites:*) number "--topology sites" "${1#sites:}"; sites=${1#sites:} ;;
     *) usage "--topology: '$1' is neither flat, grouped:K, sites:K nor sites:KxM" ;;

@@ -1,7 +1,6 @@
 // flops-agent: the command line.
 #include <chrono>
 #include <cstdio>
-#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -83,12 +82,13 @@ int run(const agent::Config& config, const Arguments& arguments) {
 }
 
 int enroll(const agent::Config& config, const Arguments& arguments) {
-  std::optional<agent::AuthorityFiles> authority;
+  agent::Applicant applicant{config.device, config.is_uplink(), {}};
   if (!arguments.authority_request.empty()) {
-    authority = agent::AuthorityFiles{arguments.authority_request, arguments.authority_certificate};
+    applicant.site = true;
+    applicant.authority = agent::AuthorityFiles{arguments.authority_request, arguments.authority_certificate};
   }
   const auto attempt = [&] {
-    return agent::enrol(config.state_folder, config.device, arguments.coordinator, arguments.token, authority);
+    return agent::enrol(config.state_folder, applicant, arguments.coordinator, arguments.token);
   };
   auto identity = attempt();
   // A device that has just started gets the time from the network within minutes: no reason to give up.

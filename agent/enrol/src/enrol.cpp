@@ -104,6 +104,7 @@ struct Application {
   std::string token;
   std::string csr;
   std::string authority_csr;  // empty: no authority is asked for
+  bool site = false;
 };
 
 Result<Answer> read_answer(const std::string& body, const IdentityFiles& files) {
@@ -179,7 +180,8 @@ Result<Answer> ask(const http::Url& url, const Application& application, const s
   boost::json::object body{{"v", protocol_version},
                            {"token", application.token},
                            {"device", application.device.str()},
-                           {"csr", application.csr}};
+                           {"csr", application.csr},
+                           {"role", application.site ? "cluster" : "device"}};
   if (!application.authority_csr.empty()) {
     body["authority_csr"] = application.authority_csr;
   }
@@ -198,10 +200,10 @@ Result<Answer> ask(const http::Url& url, const Application& application, const s
 
 }  // namespace
 
-Result<Identity> enrol(const std::filesystem::path& state_folder, const DeviceId& device,
-                       const std::string& coordinator_url, const std::string& token_text,
-                       const std::optional<AuthorityFiles>& authority) {
+Result<Identity> enrol(const std::filesystem::path& state_folder, const Applicant& applicant,
+                       const std::string& coordinator_url, const std::string& token_text) {
   const IdentityFiles files(state_folder);
+  const auto& [device, site, authority] = applicant;
   auto url = http::Url::parse(coordinator_url);
   auto token = crypto::EnrolmentToken::parse(token_text);
   if (!url || !token) {
@@ -226,7 +228,7 @@ Result<Identity> enrol(const std::filesystem::path& state_folder, const DeviceId
   if (!csr) {
     return fail(csr.error(), files.key.string());
   }
-  const Application application{device, token_text, *std::move(csr), *std::move(authority_csr)};
+  const Application application{device, token_text, *std::move(csr), *std::move(authority_csr), site};
   auto answer = ask(*url, application, *ca, files);
   if (!answer) {
     return fail(answer.error());

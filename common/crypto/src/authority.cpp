@@ -5,9 +5,11 @@
 #include <tuple>
 #include <utility>
 
+#include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "flops/crypto/certificate.hpp"
+#include "flops/crypto/digest.hpp"
 #include "openssl.hpp"
 
 namespace flops::crypto {
@@ -130,6 +132,12 @@ Result<CertificatePtr> blank_certificate(std::string_view common_name, EVP_PKEY*
   return certificate;
 }
 
+// Issuers and their revocation lists are found by name: no two authorities have the same, whatever they ask for.
+std::string unique(std::string_view name) {
+  constexpr std::size_t longest = 47;  // with what follows 64 bytes, the most that a CN has
+  return fmt::format("{} {}", name.substr(0, longest), base64url(random_bytes(12)));
+}
+
 Result<std::string> written(X509* certificate) {
   const BioPtr writer(BIO_new(BIO_s_mem()));
   if (!writer || PEM_write_bio_X509(writer.get(), certificate) != 1) {
@@ -161,8 +169,10 @@ Result<> add_leaf_extensions(X509* certificate, X509* issuer, const IssueRequest
 
 Result<> add_authority_extensions(X509* certificate, X509* issuer) {
   // Identifiers in this order: of a root the authority's is read from the subject's.
+  // No authority in between: chains end with the one that is trusted, and an authority under it, perhaps one in bad
+  // hands, makes no further ones, with names of its choice.
   return add_extensions(certificate, issuer,
-                        {{NID_basic_constraints, "critical,CA:TRUE"},
+                        {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
                          {NID_key_usage, "critical,keyCertSign,cRLSign"},
                          {NID_subject_key_identifier, "hash"},
                          {NID_authority_key_identifier, "keyid:always"}});
@@ -225,14 +235,24 @@ Result<CertificateAuthority> CertificateAuthority::load(std::string_view certifi
   return CertificateAuthority(*std::move(plain), *std::move(trusted), *std::move(key), *fingerprint);
 }
 
+bool CertificateAuthority::has_issued(std::string_view pem) const {
+  auto certificate = parse_certificate(pem);
+  auto issuer = parse_certificate(certificate_pem_);
+  const bool issued = certificate && issuer && X509_check_issued(issuer->get(), certificate->get()) == X509_V_OK &&
+                      X509_verify(certificate->get(), X509_get0_pubkey(issuer->get())) == 1;
+  ERR_clear_error();
+  return issued;
+}
+
 Result<std::string> CertificateAuthority::issue_authority(std::string_view csr_pem, std::string_view name,
                                                           seconds lifetime) const {
   auto csr = parse_csr(csr_pem);
   auto issuer = csr ? parse_certificate(certificate_pem_) : Result<CertificatePtr>(fail(csr.error()));
-  if (!issuer) {
-    return fail(issuer.error(), "issuing an authority's certificate");
+  auto good_name = issuer ? name_from_common_name(name) : Result<NamePtr>(fail(issuer.error()));
+  if (!good_name) {
+    return fail(good_name.error(), "issuing an authority's certificate");
   }
-  auto certificate = blank_certificate(name, X509_REQ_get0_pubkey(csr->get()), kCaBackdate, lifetime);
+  auto certificate = blank_certificate(unique(name), X509_REQ_get0_pubkey(csr->get()), kCaBackdate, lifetime);
   if (!certificate) {
     return fail(certificate.error(), "issuing an authority's certificate");
   }

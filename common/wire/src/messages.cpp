@@ -9,6 +9,7 @@ namespace flops::wire {
 namespace {
 
 constexpr std::int64_t any = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t most_counted = std::int64_t{1} << 48U;  // sums of what many say are numbers still
 constexpr double huge = 1e300;
 constexpr std::size_t max_layout = std::size_t{48} * 1024U;
 
@@ -62,7 +63,7 @@ void fields(V& v, std::optional<Spread>& m) {
   Spread spread = m.value_or(Spread{});
   v.number("accuracy_min", spread.accuracy_min, 0, 1);
   v.number("accuracy_max", spread.accuracy_max, spread.accuracy_min, 1);
-  v.integer("devices", spread.devices, 1, any);
+  v.integer("devices", spread.devices, 1, most_counted);
   m = spread;
 }
 
@@ -70,7 +71,7 @@ template <class V>
 void fields(V& v, Metrics& m) {
   reference(v, m.ref);
   v.digest("model", m.model);
-  v.integer("samples", m.samples, 1, any);
+  v.integer("samples", m.samples, 1, most_counted);
   v.number("loss", m.loss, -huge, huge);
   v.number("accuracy", m.accuracy, 0, 1);
   v.number("seconds", m.seconds, 0, huge);

@@ -47,6 +47,20 @@ Result<std::int64_t> integer_field(const json::object& object, std::string_view 
   return *number;
 }
 
+// None when it is not there.
+Result<std::optional<wire::Role>> role_field(const json::object& object) {
+  const auto* value = object.if_contains("role");
+  if (value == nullptr) {
+    return std::nullopt;
+  }
+  for (const wire::Role role : {wire::Role::device, wire::Role::cluster}) {
+    if (value->is_string() && value->get_string() == json::string_view(wire::to_string(role))) {
+      return role;
+    }
+  }
+  return fail(ErrorKind::permanent, "'role': expected \"device\" or \"cluster\"");
+}
+
 http::Response refusal(Registry::Enrolment outcome, const DeviceId& device) {
   switch (outcome) {
     case Registry::Enrolment::token_used:
@@ -55,8 +69,8 @@ http::Response refusal(Registry::Enrolment outcome, const DeviceId& device) {
       return error_response(403, "token_expired", "the token has expired; ask for a new one (flopsctl token create)");
     case Registry::Enrolment::token_role:
       return error_response(403, "token_role",
-                            "a site's coordinator asks to enrol, and the token is for devices; ask for one for sites "
-                            "(flopsctl token create --site)");
+                            "the token is for sites and this is a device, or the other way round; ask for another one "
+                            "(flopsctl token create, with --site for a site's coordinator)");
     case Registry::Enrolment::device_exists:
       return error_response(409, "device_exists",
                             fmt::format("the id '{}' belongs to a device with another key; choose another id", device));
@@ -76,12 +90,11 @@ http::Response Api::make_token(const http::Request& request) {
   if (!uses || !expires) {
     return error_response(uses ? expires.error() : uses.error());
   }
-  const std::string role_text = body->contains("role") ? text_field(*body, "role") : "device";
-  const bool site = role_text == wire::to_string(wire::Role::cluster);
-  if (!site && role_text != wire::to_string(wire::Role::device)) {
-    return error_response(400, "bad_request", "'role': expected \"device\" or \"cluster\"");
+  const auto said = role_field(*body);
+  if (!said) {
+    return error_response(400, "bad_request", said.error().what);
   }
-  const wire::Role role = site ? wire::Role::cluster : wire::Role::device;
+  const wire::Role role = said->value_or(wire::Role::device);
   const auto token = crypto::EnrolmentToken::generate(parts_.credentials.ca.fingerprint());
   const std::int64_t expires_at = unix_ms(parts_.clock.wall()) + *expires * 1000;
   auto id = parts_.registry.add_enrolment_token(token.secret_digest(), *uses, expires_at,
@@ -145,6 +158,10 @@ http::Response Api::enrol(const http::Request& request) {
     return error_response(400, "bad_csr",
                           fmt::format("the request is for '{}', not for '{}'", csr->common_name, *device));
   }
+  auto role = role_field(*body);
+  if (!role) {
+    return error_response(400, "bad_request", role.error().what);
+  }
   const bool needs_authority = body->contains("authority_csr");
   const std::string authority_csr = text_field(*body, "authority_csr");
   if (auto checked = needs_authority ? crypto::read_csr(authority_csr) : csr; !checked) {
@@ -152,7 +169,7 @@ http::Response Api::enrol(const http::Request& request) {
   }
   std::string certificate;
   std::string authority;
-  const Registry::Newcomer newcomer{*device, csr->public_key_digest, needs_authority};
+  const Registry::Newcomer newcomer{*device, csr->public_key_digest, needs_authority ? wire::Role::cluster : *role};
   auto outcome = parts_.registry.enrol(token->secret_digest(), newcomer, [&]() -> Result<Registry::Issued> {
     const auto& ca = parts_.credentials.ca;
     crypto::IssueRequest issue;
@@ -182,6 +199,7 @@ http::Response Api::enrol(const http::Request& request) {
     return refusal(*outcome, *device);
   }
   parts_.fleet.added(*device);
+  parts_.runs.fleet_changed();  // what it was before, it may not be any more
   json::object answer{{"v", protocol_version},
                       {"device", device->str()},
                       {"fleet", parts_.config.fleet},

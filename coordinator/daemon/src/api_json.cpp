@@ -55,7 +55,8 @@ json::object device_json(const Device& device) {
     for (const auto& [key, value] : hello->labels) {
       labels[key] = value;
     }
-    for (const wire::Dataset& dataset : hello->datasets) {
+    const bool gets_work = hello->role == device.row.role;
+    for (const wire::Dataset& dataset : gets_work ? hello->datasets : std::vector<wire::Dataset>()) {
       datasets.emplace_back(json::object{
           {"tag", dataset.tag}, {"train_samples", dataset.train_samples}, {"test_samples", dataset.test_samples}});
     }

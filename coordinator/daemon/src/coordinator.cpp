@@ -40,6 +40,13 @@ std::string user_name() {
   return entry != nullptr ? entry->pw_name : "";
 }
 
+// Another one may have authorities in between; under ours they are sites, which must not pass for the broker.
+bool is_own_ca(const std::filesystem::path& file, const crypto::CertificateAuthority& own) {
+  auto pem = read_file(file);
+  auto info = pem ? crypto::read_certificate(*pem) : Result<crypto::CertificateInfo>(fail(pem.error()));
+  return info && info->fingerprint == own.fingerprint();
+}
+
 class Running final : public Coordinator {
  public:
   Running(boost::asio::any_io_executor loop, Config config, const FleetId& fleet, Fd lock, registry::Registry registry,
@@ -197,7 +204,7 @@ Result<> Running::begin_link() {
   options.port = broker_endpoint_.port;
   options.client_id = broker::coordinator_name;
   options.ca_file = managed ? config_.state_folder / "ca.pem" : config_.broker.ca;
-  options.intermediates = !managed;  // whose authorities are not ours
+  options.intermediates = !managed && !is_own_ca(config_.broker.ca, credentials_.ca);
   options.certificate_file = managed ? own / "certificate.pem" : config_.broker.certificate;
   options.key_file = managed ? own / "key.pem" : config_.broker.key;
   options.session_expiry = 1h;

@@ -66,7 +66,7 @@ bool clock_is_behind(const crypto::CertificateAuthority& ca) {
   return true;
 }
 
-bool still_good(const std::filesystem::path& file) {
+bool still_good(const crypto::CertificateAuthority& ca, const std::filesystem::path& file) {
   auto pem = read_file(file);
   if (!pem) {
     return false;
@@ -74,12 +74,13 @@ bool still_good(const std::filesystem::path& file) {
   auto info = crypto::read_certificate(*pem);
   const auto now = unix_seconds();
   // One from a time when the clock was ahead is of no use until that comes.
-  return info && info->not_before <= now && info->not_after - now > (info->not_after - info->not_before) / 3;
+  return info && ca.has_issued(*pem) && info->not_before <= now &&
+         info->not_after - now > (info->not_after - info->not_before) / 3;
 }
 
 Result<> ensure_certificate(const crypto::CertificateAuthority& ca, const std::filesystem::path& certificate_file,
                             const std::filesystem::path& key_file, const crypto::IssueRequest& request, bool keep) {
-  if ((keep ? std::filesystem::exists(certificate_file) : still_good(certificate_file)) &&
+  if ((keep ? std::filesystem::exists(certificate_file) : still_good(ca, certificate_file)) &&
       std::filesystem::exists(key_file)) {
     return {};
   }

@@ -50,6 +50,9 @@ Result<> RunController::activate_next() {
   const bool goes_on = top.phase != Phase::waiting;
   if (!goes_on && top.part != rounds::Part::whole) {
     top.deadline = devices_there_by(top);
+    if (active_->tree.of_sites()) {
+      top.least_wanted = static_cast<std::int64_t>(parts_.fleet.with_data(top.spec.data, active_->role()).size());
+    }
   }
   log::info("runs", "{} {}", active_->id(), goes_on ? "goes on after a restart" : "is next");
   if (goes_on) {

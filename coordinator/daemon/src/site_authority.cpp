@@ -27,10 +27,20 @@ struct Files {
   std::filesystem::path certificate;
 };
 
+bool is_there(const std::filesystem::path& file) {
+  std::error_code error;
+  return std::filesystem::exists(file, error);
+}
+
+// As long as there is no certificate, nothing depends on a key: one that is damaged is made anew.
 Result<crypto::PrivateKey> load_or_make_key(const std::filesystem::path& file) {
-  if (std::filesystem::exists(file)) {
+  if (is_there(file)) {
     auto pem = read_file(file);
-    return pem ? crypto::PrivateKey::from_pem(*pem) : Result<crypto::PrivateKey>(fail(pem.error()));
+    auto key = pem ? crypto::PrivateKey::from_pem(*pem) : Result<crypto::PrivateKey>(fail(pem.error()));
+    if (key) {
+      return key;
+    }
+    log::warn("ca", "{}: {}; making a new one", file.string(), key.error().what);
   }
   auto key = crypto::PrivateKey::generate();
   auto pem = key ? key->to_pem() : Result<std::string>(fail(key.error()));
@@ -51,15 +61,13 @@ Result<> write_request(const Files& files, const std::string& site) {
 
 // False: there is no answer for this key yet.
 Result<bool> take_answer(const Files& files) {
-  if (!std::filesystem::exists(files.answer)) {
+  if (!is_there(files.answer)) {
     return false;
   }
   auto key = read_file(files.key);
-  auto certificate = read_file(files.answer);
-  if (!key || !certificate) {
-    return fail(key ? certificate.error() : key.error());
-  }
-  auto ca = crypto::CertificateAuthority::load(*certificate, *key);
+  auto certificate = key ? read_file(files.answer) : key;
+  auto ca = certificate ? crypto::CertificateAuthority::load(*certificate, *key)
+                        : Result<crypto::CertificateAuthority>(fail(certificate.error()));
   if (!ca) {
     log::warn("ca", "{}: {}; asking again", files.answer.string(), ca.error().what);
     return false;
@@ -106,7 +114,7 @@ Result<bool> join(const Config& config, const Files& files) {
 
 Result<bool> await_authority(const Config& config) {
   const Files files(config.state_folder);
-  if (config.parent.url.empty() || std::filesystem::exists(files.certificate)) {
+  if (config.parent.url.empty() || is_there(files.certificate)) {
     return true;
   }
   if (auto made = make_folder(config.state_folder, 0700); !made) {

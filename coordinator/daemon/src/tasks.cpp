@@ -219,7 +219,8 @@ void RunController::device_said_hello(const DeviceId& device) {
   if (const Seat seat = seat_of(device); seat.participant != nullptr) {
     const TaskId task = seat.participant->task;
     active_->acknowledged.erase(task);
-    if (const Device* known = parts_.fleet.find(device); known->row.hello->role != active_->role()) {
+    const registry::DeviceRow& row = parts_.fleet.find(device)->row;
+    if (row.hello->role != active_->role() || row.role != active_->role()) {
       feed(seat.node, rounds::TaskFailed{device, task, "it was a site and is none any more, or the other way round"});
       return;
     }

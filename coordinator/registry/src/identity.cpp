@@ -99,7 +99,7 @@ Result<std::vector<EnrolmentTokenRow>> Registry::enrolment_tokens() {
 Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const Newcomer& newcomer,
                                             const std::function<Result<Issued>()>& issue) {
   const std::string hex = secret.hex();
-  const auto& [device, public_key, needs_authority] = newcomer;
+  const auto& [device, public_key, role] = newcomer;
   Enrolment outcome = Enrolment::done;
   auto done = database_.transaction([&]() -> Result<> {
     std::optional<EnrolmentTokenRow> token;
@@ -113,16 +113,18 @@ Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const Newcomer
       return read;
     }
     auto holder = database_.text("SELECT public_key FROM devices WHERE id = ?", {device.str()});
-    if (!holder) {
-      return fail(holder.error());
+    auto last_token = holder ? database_.text("SELECT token FROM devices WHERE id = ?", {device.str()}) : holder;
+    if (!last_token) {
+      return fail(last_token.error());
     }
+    const bool again = token && *holder && **holder == public_key && **last_token == std::to_string(token->id);
     if (!token) {
       outcome = Enrolment::token_unknown;
-    } else if (token->uses_left <= 0) {
+    } else if (token->uses_left <= 0 && !again) {
       outcome = Enrolment::token_used;
     } else if (token->expires_at <= now()) {
       outcome = Enrolment::token_expired;
-    } else if (needs_authority && token->role != wire::Role::cluster) {
+    } else if (role && *role != token->role) {
       outcome = Enrolment::token_role;
     } else if (*holder && **holder != public_key) {
       outcome = Enrolment::device_exists;
@@ -134,15 +136,17 @@ Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const Newcomer
     if (!issued) {
       return fail(issued.error());
     }
-    auto used = database_.run("UPDATE enrolment_tokens SET uses_left = uses_left - 1 WHERE id = ?", {token->id});
+    auto used = again
+                    ? Result<>()
+                    : database_.run("UPDATE enrolment_tokens SET uses_left = uses_left - 1 WHERE id = ?", {token->id});
     if (!used) {
       return used;
     }
     return database_.run(
         "INSERT INTO devices(id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen, "
-        "role) VALUES(?1, 'accepted', ?2, ?3, ?4, ?5, 0, ?6) ON CONFLICT(id) DO UPDATE SET certificate_serial = ?3, "
-        "certificate_not_after = ?4, enrolled_at = ?5, role = ?6",
-        {device.str(), public_key, issued->serial, issued->not_after, now(), wire::to_string(token->role)});
+        "role, token) VALUES(?1, 'accepted', ?2, ?3, ?4, ?5, 0, ?6, ?7) ON CONFLICT(id) DO UPDATE SET "
+        "certificate_serial = ?3, certificate_not_after = ?4, enrolled_at = ?5, role = ?6, token = ?7",
+        {device.str(), public_key, issued->serial, issued->not_after, now(), wire::to_string(token->role), token->id});
   });
   if (!done) {
     return fail(done.error());

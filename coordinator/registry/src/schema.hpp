@@ -142,6 +142,7 @@ CREATE UNIQUE INDEX asked_parts_key ON asked_parts(key) WHERE forgotten = 0;
     R"sql(
 ALTER TABLE enrolment_tokens ADD COLUMN role TEXT NOT NULL DEFAULT 'device';
 ALTER TABLE devices ADD COLUMN role TEXT NOT NULL DEFAULT 'device';
+ALTER TABLE devices ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
 UPDATE devices SET role = 'cluster' WHERE
   CASE WHEN json_valid(hello) THEN json_extract(hello, '$.role') END = 'cluster';
 )sql"};

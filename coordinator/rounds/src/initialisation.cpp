@@ -16,12 +16,15 @@ constexpr std::int64_t max_failed_initialisations = 3;
 void Transition::begin_or_fail() {
   const std::size_t needed =
       state_.part == Part::initialise ? std::size_t{1} : static_cast<std::size_t>(state_.spec.min_fit);
-  if (state_.available.size() >= needed) {
+  // Sites that were there before this coordinator's restart are waited for: one alone is enough to begin.
+  const bool all_back = now_ >= state_.deadline || std::cmp_greater_equal(state_.available.size(), state_.least_wanted);
+  if (state_.available.size() >= needed && all_back) {
     state_.reason.clear();
     begin_part();
     return;
   }
-  state_.reason = fmt::format("{} of {} {} with the data '{}' are online", state_.available.size(), needed,
+  state_.reason = fmt::format("{} of {} {} with the data '{}' are online", state_.available.size(),
+                              std::max(needed, static_cast<std::size_t>(state_.least_wanted)),
                               state_.spec.clusters.by == Grouping::By::sites ? "sites" : "devices", state_.spec.data);
   if (now_ >= state_.deadline) {
     over(Phase::failed, state_.reason);

@@ -9,6 +9,7 @@ namespace flops::rounds {
 namespace {
 
 constexpr std::int64_t most_rounds = 100'000;
+constexpr std::int64_t longest_deadline = 604'800;
 
 void read_key(Fields& fields, TaskId& key) {
   std::string text;
@@ -128,6 +129,13 @@ Result<PartRequest> passed_on(const PartRequest& request) {
   PartRequest passed = request;
   passed.first_round = before / request.spec.rounds + 1;
   passed.spec.clusters.by = Grouping::By::sites;
+  if (passed.kind == Part::rounds) {
+    passed.spec.global.deadline_seconds = longest_deadline;  // who asked for it ends it
+  }
+  // As it will be read when it goes on after a restart.
+  if (auto read = parse_run_spec(to_json(passed.spec)); !read) {
+    return fail(read.error(), "it is passed on to sites");
+  }
   return passed;
 }
 

@@ -73,9 +73,18 @@ void Transition::operator()(const TaskFailed& event) {
       }
       top_up();
       close_when_complete();
+      fail_when_no_site_can();
       break;
     case Phase::evaluating: finish_when_evaluated(); break;
     default: break;
+  }
+}
+
+// A site that fails its task cannot do it now; who asked for this part can ask again.
+void Transition::fail_when_no_site_can() {
+  const bool passed_on = state_.part == Part::rounds && state_.spec.clusters.by == Grouping::By::sites;
+  if (passed_on && state_.phase == Phase::fitting && count(Answer::none) == 0) {
+    over(Phase::failed, state_.reason);
   }
 }
 

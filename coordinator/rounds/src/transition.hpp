@@ -46,6 +46,7 @@ class Transition {
   // The first model (initialisation.cpp).
   void start_when_possible();
   void begin_or_fail();
+  void fail_when_no_site_can();
   void deadline_of_waiting();
   [[nodiscard]] const DeviceId* unasked() const;
   void initialise_when_nobody_does();

@@ -116,7 +116,7 @@ TEST_CASE("enrolment: a device gets an identity that it can load again, and keep
   const auto state = folder / "state";
   CHECK_FALSE(is_enrolled(state));
   CHECK(load_identity(state).error().kind == ErrorKind::permanent);
-  const auto enrolled = enrol(state, device, coordinator.url(), coordinator.token());
+  const auto enrolled = enrol(state, {device}, coordinator.url(), coordinator.token());
   REQUIRE_MESSAGE(enrolled.has_value(), (enrolled ? "" : enrolled.error().what));
   CHECK(is_enrolled(state));
   const auto identity = load_identity(state);
@@ -138,13 +138,13 @@ TEST_CASE("enrolment: after a lost answer the same key asks again") {
   const test::TemporaryFolder folder;
   FakeCoordinator coordinator;
   coordinator.answer_with([](const json::object&, const std::string&) { return with_body({}, 503); });
-  const auto lost = enrol(folder.path(), device, coordinator.url(), coordinator.token());
+  const auto lost = enrol(folder.path(), {device}, coordinator.url(), coordinator.token());
   REQUIRE_FALSE(lost.has_value());
   CHECK(lost.error().kind == ErrorKind::transient);
   CHECK_FALSE(is_enrolled(folder.path()));
   const std::string key = read_file(folder / "identity/key.pem").value();
   coordinator.answer_with({});
-  REQUIRE(enrol(folder.path(), device, coordinator.url(), coordinator.token()).has_value());
+  REQUIRE(enrol(folder.path(), {device}, coordinator.url(), coordinator.token()).has_value());
   CHECK(read_file(folder / "identity/key.pem").value() == key);
 }
 
@@ -155,7 +155,7 @@ TEST_CASE("enrolment: another CA than the token's is refused before anything sec
   REQUIRE(other.has_value());
   SUBCASE("the token is of another fleet") {
     const auto token = crypto::EnrolmentToken::generate(other->fingerprint()).text();
-    const auto refused = enrol(folder.path(), device, coordinator.url(), token);
+    const auto refused = enrol(folder.path(), {device}, coordinator.url(), token);
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().kind == ErrorKind::denied);
     CHECK(refused.error().what.find("not the one in the token") != std::string::npos);
@@ -163,8 +163,8 @@ TEST_CASE("enrolment: another CA than the token's is refused before anything sec
   SUBCASE("somebody stands between and shows the right CA") {
     // The CA can be copied, its key cannot: the server's own certificate does not verify.
     coordinator.serve_ca(other->certificate_pem());
-    const auto refused =
-        enrol(folder.path(), device, coordinator.url(), crypto::EnrolmentToken::generate(other->fingerprint()).text());
+    const auto refused = enrol(folder.path(), {device}, coordinator.url(),
+                               crypto::EnrolmentToken::generate(other->fingerprint()).text());
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().kind == ErrorKind::denied);
   }
@@ -185,7 +185,7 @@ TEST_CASE("enrolment: the coordinator's refusal is told with its reason") {
     coordinator.answer_with([&row](const json::object&, const std::string&) {
       return with_body({{"error", {{"code", row.code}, {"message", "because"}}}}, row.status);
     });
-    const auto refused = enrol(folder.path(), device, coordinator.url(), coordinator.token());
+    const auto refused = enrol(folder.path(), {device}, coordinator.url(), coordinator.token());
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().kind == row.kind);
     CHECK(refused.error().what.find(fmt::format("{}: because", row.code)) != std::string::npos);
@@ -237,7 +237,7 @@ TEST_CASE("enrolment: an answer that is not for this device and key is refused a
     change("x", json::string(std::string(100'000, 'x')));
   }
   coordinator.answer_with(answer);
-  CHECK_FALSE(enrol(folder.path(), device, coordinator.url(), coordinator.token()).has_value());
+  CHECK_FALSE(enrol(folder.path(), {device}, coordinator.url(), coordinator.token()).has_value());
   CHECK_FALSE(is_enrolled(folder.path()));
 }
 
@@ -257,7 +257,9 @@ TEST_CASE("enrolment: a site gets its authority with its identity, or neither") 
     }
     return with_body(body);
   });
-  const auto attempt = [&] { return enrol(folder / "state", device, coordinator.url(), coordinator.token(), files); };
+  const auto attempt = [&] {
+    return enrol(folder / "state", {device, true, files}, coordinator.url(), coordinator.token());
+  };
   const auto refused = [&](std::string_view because) {
     const auto outcome = attempt();
     REQUIRE_FALSE(outcome.has_value());
@@ -287,7 +289,9 @@ TEST_CASE("enrolment: a site without a request of its authority's does not even 
   const test::TemporaryFolder folder;
   FakeCoordinator coordinator;
   const AuthorityFiles files{folder / "ca.csr", folder / "ca.new"};
-  const auto attempt = [&] { return enrol(folder / "state", device, coordinator.url(), coordinator.token(), files); };
+  const auto attempt = [&] {
+    return enrol(folder / "state", {device, true, files}, coordinator.url(), coordinator.token());
+  };
   CHECK(attempt().error().what.find("the authority's request") != std::string::npos);
   REQUIRE(replace_file(folder / "ca.csr", "hello").has_value());
   CHECK(attempt().error().what.find("the authority's request") != std::string::npos);
@@ -296,14 +300,14 @@ TEST_CASE("enrolment: a site without a request of its authority's does not even 
 
 TEST_CASE("enrolment: what a person mistypes is said at once") {
   const test::TemporaryFolder folder;
-  CHECK(enrol(folder.path(), device, "http://x", "flops1.a.b").error().kind == ErrorKind::permanent);
-  CHECK(enrol(folder.path(), device, "https://localhost:1", "flops1.a.b").error().kind == ErrorKind::denied);
+  CHECK(enrol(folder.path(), {device}, "http://x", "flops1.a.b").error().kind == ErrorKind::permanent);
+  CHECK(enrol(folder.path(), {device}, "https://localhost:1", "flops1.a.b").error().kind == ErrorKind::denied);
 }
 
 TEST_CASE("identity: damaged files are named") {
   const test::TemporaryFolder folder;
   FakeCoordinator coordinator;
-  REQUIRE(enrol(folder.path(), device, coordinator.url(), coordinator.token()).has_value());
+  REQUIRE(enrol(folder.path(), {device}, coordinator.url(), coordinator.token()).has_value());
   for (const char* content : {"", "[]", "{}", R"({"coordinator":"x","device":"PI","fleet":"f"})"}) {
     REQUIRE(replace_file(folder / "identity/enrolment.json", content).has_value());
     const auto identity = load_identity(folder.path());

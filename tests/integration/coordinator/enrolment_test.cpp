@@ -1,3 +1,8 @@
+#include <memory>
+
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
 #include <doctest/doctest.h>
 
 #include "device.hpp"
@@ -24,6 +29,7 @@ TEST_CASE("enrolment: only a good token makes a device, and its name stays its o
   CHECK(taken.status == 409);
   CHECK(taken.body.find("device_exists") != std::string::npos);
   CHECK(a.enrol(coordinator.token()).status == 200);  // the same key again
+  CHECK(coordinator.json("GET", "/v1/devices").at("devices").as_array().size() == 1);
 
   const auto unknown = crypto::EnrolmentToken::generate(Digest()).text();
   CHECK(b.enrol(unknown).body.find("token_unknown") != std::string::npos);
@@ -39,6 +45,40 @@ namespace {
 
 boost::json::object application(const std::string& token, const std::string& name, const crypto::PrivateKey& key) {
   return {{"v", 1}, {"token", token}, {"device", name}, {"csr", crypto::make_csr(key, name).value()}};
+}
+
+// A certificate for `key` with a subject of the attacker's choice, signed with the key of an authority: of a CA, or of
+// a client. It does not say which key of its issuer signed it.
+std::string forged(bool ca, const crypto::PrivateKey& key, const std::string& subject, const std::string& issuer_pem,
+                   const crypto::PrivateKey& issuer_key) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> in(
+      BIO_new_mem_buf(issuer_pem.data(), static_cast<int>(issuer_pem.size())), &BIO_free);
+  const std::unique_ptr<X509, decltype(&X509_free)> issuer(PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr),
+                                                           &X509_free);
+  const std::unique_ptr<X509, decltype(&X509_free)> made(X509_new(), &X509_free);
+  REQUIRE(issuer);
+  X509_NAME* name = X509_get_subject_name(made.get());
+  REQUIRE(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(subject.c_str()),
+                                     -1, -1, 0) == 1);
+  X509_set_version(made.get(), 2);
+  ASN1_INTEGER_set(X509_get_serialNumber(made.get()), 7);
+  X509_gmtime_adj(X509_getm_notBefore(made.get()), -3600);
+  X509_gmtime_adj(X509_getm_notAfter(made.get()), 86'400);
+  X509_set_issuer_name(made.get(), X509_get_subject_name(issuer.get()));
+  X509_set_pubkey(made.get(), key.native());
+  for (const auto& [nid, value] :
+       {std::pair(NID_basic_constraints, ca ? "critical,CA:TRUE" : "critical,CA:FALSE"),
+        std::pair(NID_key_usage, ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature")}) {
+    const std::unique_ptr<X509_EXTENSION, decltype(&X509_EXTENSION_free)> extension(
+        X509V3_EXT_conf_nid(nullptr, nullptr, nid, value), &X509_EXTENSION_free);
+    REQUIRE(X509_add_ext(made.get(), extension.get(), -1) == 1);
+  }
+  REQUIRE(X509_sign(made.get(), issuer_key.native(), EVP_sha256()) > 0);
+  const std::unique_ptr<BIO, decltype(&BIO_free)> out(BIO_new(BIO_s_mem()), &BIO_free);
+  REQUIRE(PEM_write_bio_X509(out.get(), made.get()) == 1);
+  char* bytes = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &bytes);
+  return {bytes, static_cast<std::size_t>(size)};
 }
 
 }  // namespace
@@ -70,12 +110,20 @@ TEST_CASE("enrolment: a site's token makes a site, with an authority of its own;
   REQUIRE(authority.has_value());
   CHECK(authority->trust_pem() != authority->certificate_pem());
   CHECK(coordinator.json("GET", "/v1/devices/hall-3").at("role") == "cluster");
+  CHECK(crypto::read_certificate(certificate)->common_name.starts_with("hall-3 "));
+
+  auto says_device = application(coordinator.site_token(), "b", key);
+  says_device["role"] = "device";
+  CHECK(coordinator.api_with("", "POST", "/v1/enrol", boost::json::serialize(says_device)).body.find("token_role") !=
+        std::string::npos);
+  says_device["role"] = 7;
+  CHECK(coordinator.api_with("", "POST", "/v1/enrol", boost::json::serialize(says_device)).status == 400);
 
   CHECK(coordinator.api("POST", "/v1/tokens", R"({"role":"king"})").status == 400);
   const auto tokens = coordinator.json("GET", "/v1/tokens").at("tokens").as_array();
-  REQUIRE(tokens.size() == 3);
+  REQUIRE(tokens.size() == 4);
   CHECK(tokens.at(0).at("role") == "cluster");
-  CHECK(tokens.at(2).at("role") == "device");
+  CHECK(tokens.at(3).at("role") == "device");
 }
 
 TEST_CASE("enrolment: who says to be a site and is enrolled as a device gets no work, nor the other way round") {
@@ -112,15 +160,28 @@ TEST_CASE("enrolment: what a site's authority has issued opens nothing of the fl
   const auto answer = coordinator.api_with("", "POST", "/v1/enrol", boost::json::serialize(body));
   REQUIRE_MESSAGE(answer.status == 200, answer.body);
   const std::string certificate(boost::json::parse(answer.body).at("authority").as_string());
-  const auto authority = crypto::CertificateAuthority::load(certificate, authority_key.to_pem().value()).value();
 
+  // Of a further authority, which calls itself by the fleet's: revocation lists are found by such things.
+  const auto root_name = crypto::read_certificate(read_file(coordinator.state() / "ca.pem").value())->common_name;
+  const auto further_key = crypto::PrivateKey::generate().value();
+  const std::string further = forged(true, further_key, root_name, certificate, authority_key);
+  struct Theft {
+    const char* name;
+    const crypto::PrivateKey& issuer_key;
+    std::string chain;  // of the issuer
+  };
+  const std::vector<Theft> thefts{
+      {"victim", authority_key, certificate},
+      {"coordinator", authority_key, certificate},
+      {"coordinator", further_key, further + certificate},
+  };
   TemporaryFolder folder;
-  for (const char* name : {"victim", "coordinator"}) {
+  for (const auto& [name, issuer_key, chain] : thefts) {
     CAPTURE(name);
+    CAPTURE(chain.size());
     const auto stolen = crypto::PrivateKey::generate().value();
-    const auto issued = authority.issue(crypto::make_csr(stolen, name).value(), {.common_name = name}).value();
-    REQUIRE(replace_file(folder / "certificate.pem", issued + authority.certificate_pem()).has_value());
-    REQUIRE(replace_file(folder / "key.pem", stolen.to_pem().value(), 0600).has_value());
+    REQUIRE(replace_file(folder / "certificate.pem", forged(false, stolen, name, chain, issuer_key) + chain));
+    REQUIRE(replace_file(folder / "key.pem", stolen.to_pem().value(), 0600));
     mqtt::Options options = victim.options();
     options.client_id = name;
     options.certificate_file = folder / "certificate.pem";

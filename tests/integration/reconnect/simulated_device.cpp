@@ -19,7 +19,7 @@ Result<std::unique_ptr<SimulatedDevice>> SimulatedDevice::enrol(const boost::asi
   if (auto made = make_folder(folder, 0700); !made) {
     return fail(made.error());
   }
-  auto identity = agent::enrol(folder, *id, coordinator, token);
+  auto identity = agent::enrol(folder, {*id}, coordinator, token);
   if (!identity) {
     return fail(identity.error(), fmt::format("enrolling {}", name));
   }

@@ -213,6 +213,35 @@ TEST_CASE("ca: an authority under another one is enough to verify what it has is
   CHECK(verify(site.certificate_pem(), client_certificate(site, "d"), X509_PURPOSE_SSL_CLIENT) != X509_V_OK);
 }
 
+TEST_CASE("ca: an authority under another one makes no further ones, whatever name it gives them") {
+  const CertificateAuthority root = must(CertificateAuthority::create("root"));
+  const CertificateAuthority site = authority(root, "site");
+  CHECK(must(read_certificate(site.certificate_pem())).common_name.starts_with("site "));
+  CHECK(must(read_certificate(authority(root, "site").certificate_pem())).common_name !=
+        must(read_certificate(site.certificate_pem())).common_name);
+  CHECK(must(read_certificate(authority(root, std::string(64, 's')).certificate_pem())).common_name.size() == 64);
+  const CertificateAuthority false_root = authority(site, "root");
+  const std::string anchor = must(trust_anchor(site.certificate_pem()));
+  const std::string chain = client_certificate(false_root, "coordinator") + false_root.certificate_pem();
+  CHECK(verify_chain(root.certificate_pem(), chain + site.certificate_pem(), must(root.revocation_list({}, 1))) ==
+        X509_V_ERR_PATH_LENGTH_EXCEEDED);
+  CHECK(verify_chain(anchor, chain, must(site.revocation_list({}, 1))) == X509_V_ERR_PATH_LENGTH_EXCEEDED);
+  // The root itself has none below it either.
+  CHECK(verify_chain(root.certificate_pem(), client_certificate(site, "d") + site.certificate_pem(), "") ==
+        X509_V_ERR_PATH_LENGTH_EXCEEDED);
+}
+
+TEST_CASE("ca: what an authority has issued it knows again, by the signature") {
+  const CertificateAuthority one = must(CertificateAuthority::create("root"));
+  const CertificateAuthority two = must(CertificateAuthority::create("root"));
+  const std::string leaf = client_certificate(one, "d");
+  CHECK(one.has_issued(leaf));
+  CHECK(one.has_issued(leaf + one.certificate_pem()));
+  CHECK_FALSE(two.has_issued(leaf));
+  CHECK_FALSE(one.has_issued("hello"));
+  CHECK(one.has_issued(authority(one, "site").certificate_pem()));
+}
+
 TEST_CASE("ca: authorities go as deep as there are levels") {
   const CertificateAuthority root = must(CertificateAuthority::create("root"));
   const CertificateAuthority country = authority(root, "country");

@@ -39,6 +39,15 @@ TEST_CASE("registry: a database of version 1 is brought up, and its run goes on 
   for (int opened = 0; opened < 2; ++opened) {
     auto registry = Registry::open(folder / "c.db", clock);
     REQUIRE_MESSAGE(registry.has_value(), registry.error().what);
+    std::map<std::string, wire::Role> roles;  // what was believed of a device is so from now on
+    for (const DeviceRow& device : registry->devices().value()) {
+      roles[device.id.str()] = device.role;
+    }
+    CHECK(roles == std::map<std::string, wire::Role>{{"a-device", wire::Role::device},
+                                                     {"a-site", wire::Role::cluster},
+                                                     {"garbled", wire::Role::device},
+                                                     {"silent", wire::Role::device}});
+    CHECK(registry->enrolment_tokens().value().at(0).role == wire::Role::device);
     const auto run = registry->run(first_run).value();
     REQUIRE(run.has_value());
     CHECK(run->state.spec.fraction == 0.5);

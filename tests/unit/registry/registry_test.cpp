@@ -43,9 +43,17 @@ TEST_CASE("registry: tokens are used up, expire, and are never mistaken") {
   CHECK(registry.enrol(crypto::sha256("other"), {device, "k1"}, issue).value() == Registry::Enrolment::token_unknown);
   CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);
   CHECK(registry.enrol(secret, {device, "k2"}, issue).value() == Registry::Enrolment::device_exists);
-  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);  // the same key again
-  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::token_used);
-  CHECK(registry.devices().value().size() == 1);
+  const auto uses_left = [&] { return registry.enrolment_tokens().value().back().uses_left; };
+  CHECK(uses_left() == 1);
+  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);  // its answer was lost
+  CHECK(uses_left() == 1);
+  const DeviceId other = DeviceId::parse("d-2").value();
+  CHECK(registry.enrol(secret, {other, "k2"}, issue).value() == Registry::Enrolment::done);
+  CHECK(registry.enrol(secret, {DeviceId::parse("d-3").value(), "k3"}, issue).value() ==
+        Registry::Enrolment::token_used);
+  CHECK(registry.enrol(secret, {device, "k2"}, issue).value() == Registry::Enrolment::token_used);
+  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);
+  CHECK(registry.devices().value().size() == 2);
 
   const Digest late = crypto::sha256("late");
   REQUIRE(registry.add_enrolment_token(late, 5, soon, "").has_value());
@@ -61,11 +69,11 @@ TEST_CASE("registry: what somebody is, is by the token it enrolled with") {
   const Digest for_sites = crypto::sha256("sites");
   REQUIRE(registry.add_enrolment_token(plain, 1, soon, "").has_value());
   REQUIRE(registry.add_enrolment_token(for_sites, 1, soon, "", wire::Role::cluster).has_value());
-  CHECK(registry.enrol(plain, {device, "k", true}, issue).value() == Registry::Enrolment::token_role);
+  CHECK(registry.enrol(plain, {device, "k", wire::Role::cluster}, issue).value() == Registry::Enrolment::token_role);
   CHECK(registry.devices().value().empty());
   CHECK(registry.enrol(plain, {device, "k"}, issue).value() == Registry::Enrolment::done);
   CHECK(registry.devices().value().at(0).role == wire::Role::device);
-  CHECK(registry.enrol(for_sites, {device, "k", true}, issue).value() ==
+  CHECK(registry.enrol(for_sites, {device, "k", wire::Role::cluster}, issue).value() ==
         Registry::Enrolment::done);  // it is a site now
   CHECK(registry.devices().value().at(0).role == wire::Role::cluster);
   const auto tokens = registry.enrolment_tokens().value();

@@ -62,6 +62,15 @@ inline void write_version1(const std::filesystem::path& file) {
     const auto done = database->run(sql, values);
     REQUIRE_MESSAGE(done.has_value(), done.error().what);
   };
+  constexpr std::string_view device =
+      "INSERT INTO devices(id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen, "
+      "hello) VALUES(?, 'accepted', 'k', 's', 1, 2, 3, ?)";
+  run(device, {"a-device", R"({"v":1,"session":"s"})"});
+  run(device, {"a-site", R"({"v":1,"session":"s","role":"cluster"})"});
+  run(device, {"garbled", "{"});
+  run("INSERT INTO devices(id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen) "
+      "VALUES('silent', 'accepted', 'k', 's', 1, 2, 3)");
+  run("INSERT INTO enrolment_tokens(secret, note, uses_left, expires_at, created_at) VALUES('x', '', 1, 5, 4)");
   run("INSERT INTO runs(number, id, spec, phase, round, model, created_at) VALUES(1, 'run-1', ?, 'fitting', 2, ?, 7)",
       {R"({"model":"m","data":"d","rounds":3,"fraction":0.5})", hex('b')});
   run("INSERT INTO models(digest, run, round, layout, parameters, bytes, created_at) VALUES(?, 'run-1', 0, ?, 9, 9, 7)",

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "flops/rounds/part_request.hpp"
+#include "flops/rounds/tree.hpp"
 #include "script.hpp"
 
 using namespace flops;
@@ -72,6 +73,62 @@ TEST_CASE("part request: passed on to sites it is one cycle, and what was asked 
   PartRequest between = asked;
   between.first_round = 8;
   CHECK(passed_on(between).error().kind == ErrorKind::permanent);
+  // What no run over sites could be is refused, not stored.
+  const auto steps = asking(R"("kind":"train","base":")" + base + '"', R"("rounds":1,"algorithm":"fedadam")");
+  CHECK(passed_on(parse_part_request(steps).value()).error().what.find("passed on to sites") != std::string::npos);
+}
+
+TEST_CASE("part: of sites it goes on without those that fail, and fails when all do") {
+  PartRun run(R"("kind":"train","base":")" + base + '"', R"("rounds":1)");
+  PartRequest asked = parse_part_request(asking(R"("kind":"train","base":")" + base + '"')).value();
+  const RunId id = run.state.id;
+  run.state = part_state(passed_on(asked).value());
+  run.state.id = id;
+  auto tree = make_tree(run.state, {});
+  const auto now = SteadyTime() + 1s;
+  const auto ids = [](std::initializer_list<const char*> names) {
+    std::set<DeviceId> all;
+    for (const char* name : names) {
+      all.insert(DeviceId::parse(name).value());
+    }
+    return all;
+  };
+  SUBCASE("all fail, long before any deadline") {
+    (void)on_available(tree, {{{}, ids({"s1", "s2"})}}, now);
+    REQUIRE(tree.top.phase == Phase::fitting);
+    CHECK(tree.top.deadline > now + 24h * 6);
+    for (const char* name : {"s1", "s2"}) {
+      CHECK(tree.top.phase == Phase::fitting);
+      const DeviceId site = DeviceId::parse(name).value();
+      (void)on_event(tree, {}, TaskFailed{site, tree.top.participants.at(site).task, "0 of 2 devices"}, now);
+    }
+    CHECK(tree.top.phase == Phase::failed);
+    CHECK(tree.top.reason == "s2: 0 of 2 devices");
+  }
+  SUBCASE("one fails") {
+    (void)on_available(tree, {{{}, ids({"s1", "s2"})}}, now);
+    const auto task = [&](const char* name) { return tree.top.participants.at(DeviceId::parse(name).value()).task; };
+    (void)on_event(tree, {}, Contributed{DeviceId::parse("s1").value(), task("s1")}, now);
+    CHECK(tree.top.phase == Phase::fitting);
+    (void)on_event(tree, {}, TaskFailed{DeviceId::parse("s2").value(), task("s2"), "no"}, now);
+    CHECK(tree.top.phase == Phase::aggregating);
+  }
+  SUBCASE("after a restart those that were there are waited for") {
+    tree.top.least_wanted = 2;
+    tree.top.deadline = now + 10s;
+    (void)on_available(tree, {{{}, ids({"s1"})}}, now);
+    CHECK(tree.top.phase == Phase::waiting);
+    CHECK(tree.top.reason == "1 of 2 sites with the data 'd' are online");
+    SUBCASE("all come") {
+      (void)on_available(tree, {{{}, ids({"s1", "s2"})}}, now);
+      CHECK(tree.top.participants.size() == 2);
+    }
+    SUBCASE("one does not") {
+      (void)on_tick(tree, now + 11s);
+      CHECK(tree.top.phase == Phase::fitting);
+      CHECK(tree.top.participants.size() == 1);
+    }
+  }
 }
 
 TEST_CASE("part request: everything that is wrong is said") {

@@ -40,18 +40,24 @@ struct CertificateLife {
 // them.
 [[nodiscard]] health::ClockFinding check_clock(const Identity& identity, std::int64_t now, std::int64_t newest_seen);
 
-// Of a site: its own authority is to be one under the fleet's.
+// A site's own authority, which is to be one under the fleet's.
 struct AuthorityFiles {
   std::filesystem::path request;      // a PKCS#10 request of the authority's key, PEM; read
   std::filesystem::path certificate;  // written, with the coordinator's answer, before the enrolment counts as done
+};
+
+// What enrols.
+struct Applicant {
+  DeviceId device;
+  bool site = false;                                       // the uplink of a site; by its token it must be one
+  std::optional<AuthorityFiles> authority = std::nullopt;  // only of a site
 };
 
 // denied: the token is malformed, unknown, used or expired, the CA is not the token's, or another key holds this id;
 // with `authority`, the token is not for sites, or the coordinator gave no authority's certificate for that key.
 // transient: the coordinator cannot be reached or is not ready; clock: this device's clock is wrong. The same call may
 // be repeated after both (the key is kept).
-[[nodiscard]] Result<Identity> enrol(const std::filesystem::path& state_folder, const DeviceId& device,
-                                     const std::string& coordinator_url, const std::string& token,
-                                     const std::optional<AuthorityFiles>& authority = std::nullopt);
+[[nodiscard]] Result<Identity> enrol(const std::filesystem::path& state_folder, const Applicant& applicant,
+                                     const std::string& coordinator_url, const std::string& token);
 
 }  // namespace flops::agent

@@ -51,7 +51,7 @@ struct RevokedCertificate {
 
 class CertificateAuthority {
  public:
-  // Self-signed, CA:TRUE, keyCertSign + cRLSign, valid for `lifetime`.
+  // Self-signed, CA:TRUE with a path length of 0, keyCertSign + cRLSign, valid for `lifetime`.
   [[nodiscard]] static Result<CertificateAuthority> create(std::string_view name,
                                                            std::chrono::seconds lifetime = std::chrono::hours(24 *
                                                                                                               3650));
@@ -68,10 +68,13 @@ class CertificateAuthority {
   // Signs the public key of the request; the subject is request.common_name, whatever the CSR says.
   // permanent: what read_csr() refuses; a bad name; a validity that ends before it begins.
   [[nodiscard]] Result<std::string> issue(std::string_view csr_pem, const IssueRequest& request) const;
-  // An authority under this one, of the key in the request: CA:TRUE, keyCertSign + cRLSign. Errors as of issue().
+  // An authority under this one, of the key in the request: CA:TRUE with a path length of 0, keyCertSign + cRLSign. Its
+  // CN is the first 47 bytes of the name and 16 random characters, unlike that of any other. Errors as of issue().
   [[nodiscard]] Result<std::string> issue_authority(std::string_view csr_pem, std::string_view name,
                                                     std::chrono::seconds lifetime = std::chrono::hours(24 *
                                                                                                        3650)) const;
+  // Whether this authority has issued the first certificate in `pem`, by name and signature.
+  [[nodiscard]] bool has_issued(std::string_view pem) const;
   // PEM CRL valid for `lifetime`; an empty list is a valid CRL.
   [[nodiscard]] Result<std::string> revocation_list(const std::vector<RevokedCertificate>& revoked, std::int64_t number,
                                                     std::chrono::seconds lifetime = std::chrono::hours(24 *

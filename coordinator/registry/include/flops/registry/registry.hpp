@@ -169,15 +169,16 @@ class Registry {
                                                          wire::Role role = wire::Role::device);
   [[nodiscard]] Result<std::vector<EnrolmentTokenRow>> enrolment_tokens();
 
-  // token_role: the token is for devices, and this one asks to be an authority.
+  // token_role: the token is for sites and this is none, or the other way round.
   enum class Enrolment { done, token_unknown, token_used, token_expired, token_role, device_exists };
   struct Newcomer {
     DeviceId device;
-    std::string public_key;        // digest of the SubjectPublicKeyInfo
-    bool needs_authority = false;  // a site, whose own CA is to be under the fleet's
+    std::string public_key;                         // digest of the SubjectPublicKeyInfo
+    std::optional<wire::Role> role = std::nullopt;  // none: it does not say
   };
   // Checks and uses up the token and writes the device with the token's role, or neither. `issue` makes the
-  // certificates inside the transaction, so that a token is not lost when that fails.
+  // certificates inside the transaction, so that a token is not lost when that fails. Who enrolled last with this token
+  // and key uses up nothing: its answer was lost.
   struct Issued {
     std::string serial;
     std::int64_t not_after = 0;

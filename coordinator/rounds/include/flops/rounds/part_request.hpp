@@ -33,7 +33,7 @@ struct PartRequest {
 
 // The same, done by sites below this coordinator instead of devices: as the one cycle of a run over sites, who get the
 // part's rounds and seed as they are. First and last round are cycles then. permanent: the part does not begin where a
-// cycle does.
+// cycle does, or cannot be done so (with one round only the step above is taken: no other algorithm of the devices').
 [[nodiscard]] Result<PartRequest> passed_on(const PartRequest& request);
 // What passed_on() was given; a request that was not passed on as it is.
 [[nodiscard]] PartRequest as_asked(PartRequest request);
