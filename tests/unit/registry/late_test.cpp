@@ -40,7 +40,8 @@ TEST_CASE("registry: a database of version 1 is brought up, and its run goes on 
     auto registry = Registry::open(folder / "c.db", clock);
     REQUIRE_MESSAGE(registry.has_value(), registry.error().what);
     std::map<std::string, wire::Role> roles;  // what was believed of a device is so from now on
-    for (const DeviceRow& device : registry->devices().value()) {
+    const auto devices = registry->devices().value();
+    for (const DeviceRow& device : devices) {
       roles[device.id.str()] = device.role;
     }
     CHECK(roles == std::map<std::string, wire::Role>{{"a-device", wire::Role::device},
