@@ -2,7 +2,8 @@
 // it works before anything is initialised and beside a sanitizer.
 //
 // A connection attempt begins when a timer makes the loop wake the connection's thread, and is over when its outcome
-// reaches the loop. Waits of that thread are cut short, or a day of attempts would take an hour.
+// wakes the loop, or when that thread has nothing to do any more: the loop may take the outcome without having slept.
+// Waits of that thread are cut short, or a day of attempts would take an hour.
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
@@ -35,7 +36,8 @@ LeapingClockState* shared = &nowhere;
 std::atomic<int> timer = -1;               // the loop's
 std::atomic<std::uint64_t> timer_tag = 0;  // what its events carry
 std::atomic<std::int64_t> due = 0;         // when it ends, as the program sees the time
-std::atomic<bool> attempting = false;
+std::atomic<std::uint64_t> begun = 0;      // attempts
+std::atomic<std::uint64_t> over = 0;
 pthread_t loop_thread{};
 std::atomic<bool> woken_by_timer = false;  // and by nothing else
 
@@ -63,10 +65,8 @@ Function real(const char* name) {
   return reinterpret_cast<Function>(::dlsym(RTLD_NEXT, name));
 }
 
-void note_command() {
-  if (woken_by_timer && ::pthread_equal(::pthread_self(), loop_thread) != 0) {
-    attempting = true;
-  }
+int wait_for(pollfd* entries, nfds_t count, const timespec* longest) {
+  return static_cast<int>(::syscall(SYS_ppoll, entries, count, longest, nullptr, 0));
 }
 
 void leap() {
@@ -132,13 +132,13 @@ int epoll_wait(int epoll, epoll_event* events, int most, int timeout) {
   while (got == 0) {
     const bool may_leap = shared->leapt_ns < shared->limit_ns;
     got = wait_for_events(epoll, events, most, may_leap ? quiet_ms : 20 * quiet_ms);
-    if (got == 0 && may_leap && !attempting) {
+    if (got == 0 && may_leap && begun == over) {
       leap();
     }
   }
   woken_by_timer = got == 1 && events[0].data.u64 == timer_tag;
   if (!woken_by_timer) {
-    attempting = false;
+    over = begun.load();
   }
   if (shared->leapt_ns > 0) {
     ++shared->wakeups;
@@ -162,13 +162,26 @@ int connect(int fd, const sockaddr* address, socklen_t size) {
 
 // The loop wakes another thread.
 int eventfd_write(int fd, eventfd_t value) {
-  note_command();
-  return ::syscall(SYS_write, fd, &value, sizeof value) == sizeof value ? 0 : -1;
+  const bool written = ::syscall(SYS_write, fd, &value, sizeof value) == sizeof value;
+  if (woken_by_timer && ::pthread_equal(::pthread_self(), loop_thread) != 0) {
+    ++begun;  // now: that the other thread finds nothing to do means that it has done this
+  }
+  return written ? 0 : -1;
 }
 
 int poll(pollfd* entries, nfds_t count, int timeout) {
-  const timespec wait = to_timespec(std::min(timeout, longest_poll_ms) * std::int64_t{1'000'000});
-  return static_cast<int>(::syscall(SYS_ppoll, entries, count, timeout < 0 ? nullptr : &wait, nullptr, 0));
+  if (timeout >= 0) {
+    const timespec wait = to_timespec(std::min(timeout, longest_poll_ms) * std::int64_t{1'000'000});
+    return wait_for(entries, count, &wait);
+  }
+  while (true) {
+    const std::uint64_t seen = begun;
+    const timespec wait = to_timespec((seen == over ? 10 : 1) * longest_poll_ms * std::int64_t{1'000'000});
+    if (const int got = wait_for(entries, count, &wait); got != 0) {
+      return got;
+    }
+    over = seen;
+  }
 }
 
 }  // extern "C"
