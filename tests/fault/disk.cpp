@@ -77,8 +77,14 @@ Result<> abort_image(Stage& stage, const std::filesystem::path& folder) {
 }
 
 Result<> repair_image(Stage& stage, const std::filesystem::path& folder) {
-  if (auto unmounted = run_tool(stage, "umount", {folder.string()}); !unmounted) {
-    return unmounted;
+  // The broker of a coordinator that was killed ends a little later.
+  Result<> unmounted;
+  auto let_go = stage.until_polled("nobody to use the disk", [&] {
+    unmounted = run_tool(stage, "umount", {folder.string()});
+    return unmounted.has_value();
+  });
+  if (!let_go) {
+    return unmounted ? let_go : unmounted;
   }
   // fsck says 1 when it has repaired something: mounting replays the journal anyway.
   return run_tool(stage, "mount", {"-o", "loop", image_of(folder).string(), folder.string()});
