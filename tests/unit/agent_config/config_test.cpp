@@ -1,3 +1,8 @@
+#include <chrono>
+#include <map>
+#include <string>
+#include <string_view>
+
 #include <doctest/doctest.h>
 
 #include "flops/agent_config/config.hpp"

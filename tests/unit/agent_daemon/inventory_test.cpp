@@ -1,6 +1,9 @@
-#include <doctest/doctest.h>
+#include <string>
+#include <vector>
 
 #include <sys/stat.h>
+
+#include <doctest/doctest.h>
 
 #include "flops/agent_daemon/idx.hpp"
 #include "flops/agent_daemon/inventory.hpp"
