@@ -61,7 +61,8 @@ void add_grouped_rows(std::vector<Scenario>& table) {
   add_row(table, "grouped-models", models,
           {{"runs: task run-1.i0.", "goes to"},
            {"runs: round 1, cluster c1: the model is there"},
-           {"runs: run-1 round 2, cluster c2: model "},
+           // Of the next cycle: in this one c2 may be ahead of c1.
+           {"runs: run-1 round 4, cluster c2: model "},
            {"runs: run-1 cycle 2: cluster ", " has handed up its model"},
            {"runs: round 2: the model is there"},
            {"updates: task run-1.r6.", "durable and summed"}},
