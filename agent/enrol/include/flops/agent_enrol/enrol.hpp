@@ -53,8 +53,9 @@ struct Applicant {
   std::optional<AuthorityFiles> authority = std::nullopt;  // only of a site
 };
 
-// denied: the token is malformed, unknown, used or expired, the CA is not the token's, or another key holds this id;
-// with `authority`, the token is not for sites, or the coordinator gave no authority's certificate for that key.
+// denied: the token is malformed, unknown, used or expired, the CA is not the token's, another key holds this id, or
+// the token is for sites and this is none, or the other way round; with `authority`, also when the coordinator gave no
+// CA's certificate for its key.
 // transient: the coordinator cannot be reached or is not ready; clock: this device's clock is wrong. The same call may
 // be repeated after both (the key is kept).
 [[nodiscard]] Result<Identity> enrol(const std::filesystem::path& state_folder, const Applicant& applicant,
