@@ -1,6 +1,7 @@
 // flops-agent: the command line.
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <random>
 #include <string>
 #include <thread>
@@ -10,6 +11,7 @@
 
 #include "flops/agent_config/config.hpp"
 #include "flops/agent_daemon/daemon.hpp"
+#include "flops/agent_doctor/doctor.hpp"
 #include "flops/agent_enrol/enrol.hpp"
 #include "flops/core/backoff.hpp"
 #include "flops/core/config.hpp"
@@ -44,6 +46,10 @@ struct Arguments {
   std::string token;
   std::string authority_request;
   std::string authority_certificate;
+  std::filesystem::path output = ".";
+  bool json = false;
+  bool new_key = false;
+  bool no_wait = false;
   bool check_config = false;
   bool print_config = false;
 };
@@ -54,9 +60,8 @@ int report(const Error& error, int code = exit_failure) {
 }
 
 int exit_code_of(const Error& error) {
-  return error.kind == ErrorKind::denied      ? exit_not_enrolled
-         : error.kind == ErrorKind::transient ? exit_unavailable
-                                              : exit_failure;
+  const bool later = error.kind == ErrorKind::transient || error.kind == ErrorKind::resource;
+  return error.kind == ErrorKind::denied ? exit_not_enrolled : later ? exit_unavailable : exit_failure;
 }
 
 int run(const agent::Config& config, const Arguments& arguments) {
@@ -77,12 +82,13 @@ int run(const agent::Config& config, const Arguments& arguments) {
                identity->device, arguments.config, config.device);
     return exit_bad_configuration;
   }
-  const auto ended = agent::run_daemon(config, *identity);
+  agent::prepare_log(*identity);
+  const auto ended = agent::run_daemon(config, *identity, arguments.config);
   return ended ? 0 : report(ended.error());
 }
 
 int enroll(const agent::Config& config, const Arguments& arguments) {
-  agent::Applicant applicant{config.device, config.is_uplink(), {}};
+  agent::Applicant applicant{config.device, config.is_uplink(), {}, arguments.new_key};
   if (!arguments.authority_request.empty()) {
     applicant.site = true;
     applicant.authority = agent::AuthorityFiles{arguments.authority_request, arguments.authority_certificate};
@@ -94,9 +100,15 @@ int enroll(const agent::Config& config, const Arguments& arguments) {
   // A device that has just started gets the time from the network within minutes: no reason to give up.
   Backoff backoff(std::chrono::seconds(1), std::chrono::seconds(60));
   std::mt19937_64 random{std::random_device{}()};
-  for (bool said = false; !identity && identity.error().kind == ErrorKind::clock; identity = attempt()) {
-    if (!std::exchange(said, true)) {
-      log::warn("enroll", "{}; waiting until it is right", identity.error().what);
+  std::string said;
+  const auto may_become_good = [&] {
+    const ErrorKind kind = identity ? ErrorKind::bug : identity.error().kind;
+    return kind == ErrorKind::clock || (kind == ErrorKind::resource && !arguments.no_wait);
+  };
+  for (; may_become_good(); identity = attempt()) {
+    if (std::exchange(said, identity.error().what) != identity.error().what) {
+      const bool approval = identity.error().kind == ErrorKind::resource;
+      log::warn("enroll", "{}; waiting{}", identity.error().what, approval ? "" : " until it is right");
     }
     std::this_thread::sleep_for(backoff.next(random));
   }
@@ -115,6 +127,29 @@ int status(const agent::Config& config) {
   }
   fmt::print("{}", *text);
   return 0;
+}
+
+int doctor(const agent::Config& config, const Arguments& arguments) {
+  const auto findings = agent::examine(config, agent::newest_time_seen(config));
+  fmt::print("{}", arguments.json ? agent::to_json(findings) + "\n" : agent::to_text(findings));
+  return agent::has_problem(findings) ? exit_failure : 0;
+}
+
+int diag(const agent::Config& config, const Arguments& arguments) {
+  fmt::print(stderr, "looking at this device; this takes up to a minute\n");
+  auto packed = agent::pack_diagnosis(config, arguments.config, arguments.output);
+  if (!packed) {
+    return report(packed.error());
+  }
+  fmt::print("{}\n", packed->string());
+  return 0;
+}
+
+// What is offered to the fleet; of each set the reason when it is not.
+int datasets(const agent::Config& config) {
+  const auto findings = agent::examine_datasets(config);
+  fmt::print("{}", agent::to_text(findings));
+  return agent::has_problem(findings) ? exit_failure : 0;
 }
 
 int with_config(const Arguments& arguments, const CLI::App& app) {
@@ -136,6 +171,15 @@ int with_config(const Arguments& arguments, const CLI::App& app) {
   if (app.got_subcommand("enroll")) {
     return enroll(*config, arguments);
   }
+  if (app.got_subcommand("doctor")) {
+    return doctor(*config, arguments);
+  }
+  if (app.got_subcommand("diag")) {
+    return diag(*config, arguments);
+  }
+  if (app.got_subcommand("datasets")) {
+    return datasets(*config);
+  }
   return app.got_subcommand("status") ? status(*config) : run(*config, arguments);
 }
 
@@ -156,6 +200,9 @@ int main(int argc, char** argv) {
   auto* enrolling = app.add_subcommand("enroll", "Join a fleet: make a key, get a certificate");
   enrolling->add_option("--coordinator", arguments.coordinator, "Its HTTPS address, e.g. https://hub:8443")->required();
   enrolling->add_option("--token", arguments.token, "Enrolment token from the operator")->required();
+  enrolling->add_flag("--new-key", arguments.new_key,
+                      "With a new key in the place of the one there is: after the device was revoked");
+  enrolling->add_flag("--no-wait", arguments.no_wait, "Do not wait for an approval by hand; try again later");
   auto* request = enrolling->add_option("--authority-request", arguments.authority_request,
                                         "Of a site: certificate request (PEM) of its own authority");
   auto* certificate = enrolling->add_option("--authority-certificate", arguments.authority_certificate,
@@ -163,6 +210,12 @@ int main(int argc, char** argv) {
   request->needs(certificate);
   certificate->needs(request);
   app.add_subcommand("status", "Show identity, tasks and models of this device");
+  app.add_subcommand("doctor", "Look for what keeps this device from taking part, and say what helps")
+      ->add_flag("--json", arguments.json, "As JSON");
+  app.add_subcommand("diag", "Pack logs and state into an archive, without keys and without data")
+      ->add_option("--output", arguments.output, "Folder for the archive")
+      ->capture_default_str();
+  app.add_subcommand("datasets", "Show the data sets of this device, and what is wrong with them");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -9,6 +9,7 @@
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 #include "flops/models/model.hpp"
+#include "flops/models/runtime.hpp"
 #include "flops/models/training.hpp"
 #include "flops/worker/worker.hpp"
 #include "job_runner.hpp"
@@ -24,7 +25,8 @@ constexpr const char* about =
     "or a lack of memory here leaves the agent running.\n";
 constexpr const char* more =
     "Examples:\n"
-    "  flops-trainer models     which models a run may name\n\n"
+    "  flops-trainer models     which models a run may name\n"
+    "  flops-trainer examine    what training runs on here\n\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage.\n";
 
 constexpr int exit_failed = 1;
@@ -46,6 +48,15 @@ int list_models() {
     }
     fmt::print("{:<12} {:>11}  {}\n", info.name, model->layout().parameters(), info.summary);
   }
+  return 0;
+}
+
+int examine(int threads) {
+  flops::models::configure_runtime(threads);
+  for (const auto& [name, value] : flops::models::runtime_facts()) {
+    fmt::print("{} {}\n", name, value);
+  }
+  std::fflush(nullptr);
   return 0;
 }
 
@@ -96,6 +107,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   const auto* const models = app.add_subcommand("models", "List the built-in models");
+  const auto* const examining =
+      app.add_subcommand("examine", "Show what training runs on here: LibTorch, BLAS, threads");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -103,6 +116,9 @@ int main(int argc, char** argv) {
   }
   if (models->parsed()) {
     return list_models();
+  }
+  if (examining->parsed()) {
+    std::_Exit(examine(arguments.threads));
   }
   if (socket->count() == 0) {
     fmt::print("{}", app.help());

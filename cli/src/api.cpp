@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t max_answer = 64U << 20U;
 constexpr std::size_t max_depth = 16;
 constexpr std::size_t shown_body = 200;
+constexpr std::chrono::seconds longest_answer{40};  // a device may be asked for half a minute
 
 Outcome<json::value> parse_answer(std::string_view body) {
   json::parse_options options;
@@ -87,7 +88,7 @@ Outcome<json::value> Api::call(std::string_view method, std::string_view path, s
   if (response->status < 200 || response->status > 299) {
     return refused(response->status, response->body);
   }
-  return parse_answer(response->body);
+  return response->status == 204 ? json::value(json::object()) : parse_answer(response->body);
 }
 
 Outcome<json::value> Api::get(std::string_view path, std::chrono::milliseconds timeout) const {
@@ -95,7 +96,16 @@ Outcome<json::value> Api::get(std::string_view path, std::chrono::milliseconds t
 }
 
 Outcome<json::value> Api::post(std::string_view path, const json::value& body) const {
-  return call("POST", path, json::serialize(body), std::chrono::seconds(30));
+  return call("POST", path, json::serialize(body), longest_answer);
+}
+
+Outcome<json::value> Api::patch(std::string_view path, const json::value& body) const {
+  return call("PATCH", path, json::serialize(body), std::chrono::seconds(30));
+}
+
+Outcome<> Api::remove(std::string_view path) const {
+  const auto answer = call("DELETE", path, "", std::chrono::seconds(30));
+  return answer ? Outcome<>(exit_ok) : give_up(answer.error());
 }
 
 Outcome<> Api::download(std::string_view path, const std::filesystem::path& file, std::uint64_t max_bytes) const {

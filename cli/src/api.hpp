@@ -23,6 +23,8 @@ class Api {
   [[nodiscard]] Outcome<boost::json::value> get(std::string_view path,
                                                 std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
   [[nodiscard]] Outcome<boost::json::value> post(std::string_view path, const boost::json::value& body) const;
+  [[nodiscard]] Outcome<boost::json::value> patch(std::string_view path, const boost::json::value& body) const;
+  [[nodiscard]] Outcome<> remove(std::string_view path) const;
   [[nodiscard]] Outcome<> download(std::string_view path, const std::filesystem::path& file,
                                    std::uint64_t max_bytes) const;
 

@@ -1,12 +1,10 @@
 #include "command_line.hpp"
 
-#include <functional>
-
 #include <CLI/CLI.hpp>
 
-#include "commands.hpp"
 #include "flops/core/version.hpp"
 #include "flops/partition/split.hpp"
+#include "line.hpp"
 
 namespace flops::cli {
 
@@ -20,34 +18,6 @@ constexpr const char* footer =
     "The coordinator is named by --coordinator, --ca and --token-file, or by coordinator, ca and token_file in\n"
     "flopsctl.toml: --config FILE, else $FLOPSCTL_CONFIG, else ~/.config/flops/flopsctl.toml. Flags win.";
 
-// Everything the options are read into, and the command that was chosen.
-struct Line {
-  Context context;
-  TokenOptions token;
-  RunOptions run;
-  PartitionOptions partition;
-  std::string format = "table";
-  std::string id;
-  std::string file;
-  bool best = false;
-  std::function<Outcome<>()> command;
-};
-
-CLI::App* add_group(CLI::App& app, const std::string& name, const std::string& text) {
-  CLI::App* group = app.add_subcommand(name, text);
-  group->require_subcommand(1);
-  group->fallthrough();
-  return group;
-}
-
-CLI::App* add_command(CLI::App& group, Line& line, const std::string& name, const std::string& text,
-                      std::function<Outcome<>()> run) {
-  CLI::App* command = group.add_subcommand(name, text);
-  command->fallthrough();
-  command->callback([&line, run = std::move(run)] { line.command = run; });
-  return command;
-}
-
 void add_global_options(CLI::App& app, Line& line) {
   app.add_option("-o,--format", line.format, "Output: table or json")
       ->check(CLI::IsMember({"table", "json"}).description(""))
@@ -58,35 +28,6 @@ void add_global_options(CLI::App& app, Line& line) {
   app.add_option("--token-file", line.context.settings.token_file, "File with the bearer token")->option_text("FILE");
   app.add_option("--config", line.context.settings.config, "Configuration file")->option_text("FILE");
   app.set_version_flag("--version", std::string(version));
-}
-
-void add_fleet_commands(CLI::App& app, Line& line) {
-  constexpr std::int64_t max_uses = 100'000;
-  CLI::App* token = add_group(app, "token", "Enrolment tokens");
-  CLI::App* create = add_command(*token, line, "create", "Make a token that lets devices, or sites, join the fleet",
-                                 [&line] { return create_token(line.context, line.token); });
-  create->add_option("--uses", line.token.uses, "How many devices may use it")
-      ->check(CLI::Range(std::int64_t{1}, max_uses))
-      ->capture_default_str();
-  create->add_option("--expires", line.token.expires, "When it stops working: 90s, 30m, 24h, 7d")
-      ->capture_default_str();
-  create->add_option("--note", line.token.note, "What it is for");
-  create->add_flag("--site", line.token.site, "For the coordinators of sites, instead of devices");
-  add_command(*token, line, "list", "List tokens", [&line] { return list_tokens(line.context); });
-
-  add_command(app, line, "status", "Show the coordinator and what is wrong with it",
-              [&line] { return show_status(line.context); });
-  CLI::App* device = add_group(app, "device", "Devices of the fleet");
-  add_command(*device, line, "list", "List devices", [&line] { return list_devices(line.context); });
-  add_command(*device, line, "show", "Show one device", [&line] { return show_device(line.context, line.id); })
-      ->add_option("ID", line.id, "Device id")
-      ->required();
-  CLI::App* cluster = add_group(app, "cluster", "Clusters of the active run, or of the last one that had any");
-  add_command(*cluster, line, "list", "List clusters", [&line] { return list_clusters(line.context); });
-  add_command(*cluster, line, "show", "Show one cluster, its devices and rounds",
-              [&line] { return show_cluster(line.context, line.id); })
-      ->add_option("ID", line.id, "Cluster")
-      ->required();
 }
 
 void add_training_options(CLI::App& start, RunOptions& run) {

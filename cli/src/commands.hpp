@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "api.hpp"
 #include "interruption.hpp"
@@ -28,16 +29,54 @@ struct TokenOptions {
   std::string expires = "24h";
   std::string note;
   bool site = false;
+  bool approve = false;
+  std::string device;
 };
 [[nodiscard]] Outcome<> create_token(const Context& context, const TokenOptions& options);
 [[nodiscard]] Outcome<> list_tokens(const Context& context);
 
 [[nodiscard]] Outcome<> show_status(const Context& context);
 
-[[nodiscard]] Outcome<> list_devices(const Context& context);
+struct DeviceSelection {
+  std::vector<std::string> ids;
+  std::string selector;  // instead: "site=hall-3,rack=2"
+  std::string state;     // of a list: only those
+};
+// What is to be done with each of them.
+struct DeviceChange {
+  std::string reason;
+  bool sure = false;
+  std::vector<std::string> words;  // label: ids and labels
+  std::vector<std::string> set;
+  std::vector<std::string> unset;
+};
+[[nodiscard]] Outcome<> list_devices(const Context& context, const DeviceSelection& only);
 [[nodiscard]] Outcome<> show_device(const Context& context, const std::string& id);
+// These go through all devices that are named; the first failure is how the command ends.
+[[nodiscard]] Outcome<> change_standing(const Context& context, const DeviceSelection& devices, const std::string& verb,
+                                        const DeviceChange& change);
+[[nodiscard]] Outcome<> label_devices(const Context& context, const DeviceSelection& devices,
+                                      const DeviceChange& change);
+[[nodiscard]] Outcome<> configure_devices(const Context& context, const DeviceSelection& devices,
+                                          const DeviceChange& change);
+[[nodiscard]] Outcome<> watch_device(const Context& context, const std::string& id);
+[[nodiscard]] Outcome<> device_logs(const Context& context, const std::string& id);
+[[nodiscard]] Outcome<> diagnose_device(const Context& context, const std::string& id);
 
-// Fields that are not given are left to the coordinator's defaults.
+struct AccessOptions {
+  std::string name;
+  std::string role = "viewer";
+};
+[[nodiscard]] Outcome<> create_access(const Context& context, const AccessOptions& options);
+[[nodiscard]] Outcome<> list_access(const Context& context);
+[[nodiscard]] Outcome<> delete_access(const Context& context, const std::string& name);
+
+struct AuditOptions {
+  std::string target;
+  std::int64_t limit = 50;
+};
+[[nodiscard]] Outcome<> show_audit(const Context& context, const AuditOptions& options);
+
 // An algorithm and its constants; what is not given is left to the coordinator.
 struct AlgorithmOptions {
   std::optional<std::string> name;

@@ -1,4 +1,4 @@
-// token, device and cluster.
+// token, status and cluster.
 #include <charconv>
 
 #include <unistd.h>
@@ -52,7 +52,9 @@ Outcome<> create_token(const Context& context, const TokenOptions& options) {
   const auto answer = api->post("/v1/tokens", {{"uses", options.uses},
                                                {"expires_seconds", *seconds},
                                                {"note", options.note},
-                                               {"role", options.site ? "cluster" : "device"}});
+                                               {"role", options.site ? "cluster" : "device"},
+                                               {"approve", options.approve},
+                                               {"device", options.device}});
   if (!answer) {
     return give_up(answer.error());
   }
@@ -90,15 +92,6 @@ Outcome<> list_clusters(const Context& context) {
 Outcome<> show_cluster(const Context& context, const std::string& id) {
   const auto checked = check_id(id);
   return checked ? show_answer(context, "/v1/clusters/" + id, report::cluster_details) : checked;
-}
-
-Outcome<> list_devices(const Context& context) {
-  return show_answer(context, "/v1/devices", report::devices_table);
-}
-
-Outcome<> show_device(const Context& context, const std::string& id) {
-  const auto checked = check_id(id);
-  return checked ? show_answer(context, "/v1/devices/" + id, report::device_details) : checked;
 }
 
 }  // namespace flops::cli

@@ -15,10 +15,27 @@
 #include "flops/core/crash.hpp"
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
+#include "flops/service/journal.hpp"
 
 namespace {
 
-int run(const flops::coordinator::Config& config) {
+// For as long as the loop runs.
+void reload_on_hangup(boost::asio::signal_set& hangup, flops::coordinator::Coordinator& coordinator,
+                      const std::filesystem::path& file) {
+  hangup.async_wait([&](boost::system::error_code error, int) {
+    if (error) {
+      return;
+    }
+    if (auto config = flops::coordinator::load_config(file)) {
+      coordinator.reload(*config);
+    } else {
+      flops::log::error("coordinator", "{} is not taken: {}", file.string(), config.error().what);
+    }
+    reload_on_hangup(hangup, coordinator, file);
+  });
+}
+
+int run(const flops::coordinator::Config& config, const std::filesystem::path& file) {
   auto authority = flops::coordinator::await_authority(config);
   if (!authority) {
     flops::log::error("coordinator", "cannot start: {}", authority.error().what);
@@ -40,6 +57,8 @@ int run(const flops::coordinator::Config& config) {
       (*coordinator)->stop([&loop] { loop.stop(); });
     }
   });
+  boost::asio::signal_set hangup(loop, SIGHUP);
+  reload_on_hangup(hangup, **coordinator, file);
   loop.run();
   return 0;
 }
@@ -52,6 +71,7 @@ int main(int argc, char** argv) {
   ::mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
   ::mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGHUP, SIG_IGN);  // until there is something to read anew
   flops::report_crashes();
 
   CLI::App app(
@@ -91,5 +111,8 @@ int main(int argc, char** argv) {
   auto level = flops::log::Level::info;
   (void)flops::log::parse_level(config->log_level, level);
   flops::log::start("flops-coordinator", level);
-  return run(*config);
+  if (flops::service::stderr_is_journal()) {
+    flops::service::log_to_journal("flops-coordinator");
+  }
+  return run(*config, file);
 }

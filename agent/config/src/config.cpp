@@ -72,6 +72,10 @@ std::string check_time_window(const std::string& text) {
   return window ? std::string() : window.error().what;
 }
 
+void bind_log_level(ConfigSpec& spec, Config& config) {
+  spec.choice("log_level", config.log_level, {"trace", "debug", "info", "warn", "error"}, "What is logged");
+}
+
 void bind_conditions(ConfigSpec& spec, Draft& draft) {
   Conditions& conditions = draft.config.conditions;
   spec.integer("conditions.max_temperature", conditions.max_temperature, 0, 150,
@@ -89,8 +93,6 @@ void bind_conditions(ConfigSpec& spec, Draft& draft) {
   spec.texts("conditions.time_windows", draft.time_windows, max_time_windows,
              "When to train, in local time, e.g. \"22:00-06:00\" or \"sat,sun 00:00-24:00\"; none: always",
              check_time_window);
-  spec.path("conditions.system_root", draft.config.system_root,
-            "The folder with the device's proc and sys: another one for an agent in a container");
   spec.duration("conditions.resume_after", conditions.resume_after, milliseconds(0), std::chrono::hours(1),
                 "How long all of these hold before training goes on after a pause");
 }
@@ -124,7 +126,7 @@ void bind(ConfigSpec& spec, Draft& draft) {
   Config& config = draft.config;
   spec.text("device", draft.device, "This device's id in the fleet: a-z, 0-9, '.', '_', '-'", Presence::required,
             check_id);
-  spec.choice("log_level", config.log_level, {"trace", "debug", "info", "warn", "error"}, "What is logged");
+  bind_log_level(spec, config);
   spec.path("state.folder", config.state_folder, "Database and identity; the agent must be able to write there");
   spec.integer("state.model_quota_mb", config.model_quota_mb, 1, 1 << 20,
                "So many MiB of models, and of control variates, are kept; the least recently used go first");
@@ -146,6 +148,8 @@ void bind(ConfigSpec& spec, Draft& draft) {
   spec.boolean("trainer.background", config.trainer_background,
                "Train only with the processor and disk time that other programs leave; false: only as nice says");
   bind_conditions(spec, draft);
+  spec.path("conditions.system_root", config.system_root,
+            "The folder with the device's proc and sys: another one for an agent in a container");
   spec.integer("offline.continue", config.offline_continue, 0, most_offline_rounds,
                "How many more rounds a task is trained while there is no link when its own is done; 0: it waits");
   spec.duration("mqtt.keep_alive", config.keep_alive, std::chrono::seconds(5), std::chrono::hours(1),
@@ -178,9 +182,7 @@ void check_site(const Draft& draft, std::vector<std::string>& problems) {
   }
 }
 
-// What single rows cannot see.
-std::vector<std::string> check(const Draft& draft) {
-  std::vector<std::string> problems;
+void check_labels(const Draft& draft, std::vector<std::string>& problems) {
   if (draft.config.labels.size() > max_labels) {
     problems.push_back(fmt::format("[labels]: {} labels; at most {}", draft.config.labels.size(), max_labels));
   }
@@ -190,6 +192,12 @@ std::vector<std::string> check(const Draft& draft) {
                                      name.substr(0, max_label_name), max_label_name, max_label_value));
     }
   }
+}
+
+// What single rows cannot see.
+std::vector<std::string> check(const Draft& draft) {
+  std::vector<std::string> problems;
+  check_labels(draft, problems);
   check_site(draft, problems);
   if (draft.datasets.size() > max_datasets) {
     problems.push_back(fmt::format("{} [[dataset]] tables; at most {}", draft.datasets.size(), max_datasets));
@@ -203,7 +211,51 @@ std::vector<std::string> check(const Draft& draft) {
   return problems;
 }
 
+void take_conditions(Draft& draft) {
+  draft.config.conditions.pause_when_metered = draft.metered == metered_pause;
+  draft.config.conditions.time_windows.clear();
+  for (const std::string& text : draft.time_windows) {
+    draft.config.conditions.time_windows.push_back(*parse_time_window(text));
+  }
+}
+
+// One line of TOML, and nothing else: what comes over the network cannot open a table, or begin another line.
+bool is_one_setting(const std::string& key, const std::string& value) {
+  constexpr std::string_view of_keys = "abcdefghijklmnopqrstuvwxyz_.";
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  return !key.empty() && key.find_first_not_of(of_keys) == std::string::npos && std::ranges::none_of(value, is_control);
+}
+
 }  // namespace
+
+Result<Config> with_wishes(const Config& base, const std::map<std::string, std::string>& labels,
+                           const std::map<std::string, std::string>& settings) {
+  Draft draft(base);
+  ConfigSpec spec("flops-agent");
+  bind_log_level(spec, draft.config);
+  bind_conditions(spec, draft);
+  std::vector<std::string> problems;
+  std::string toml;
+  for (const auto& [key, value] : settings) {
+    if (is_one_setting(key, value)) {
+      toml += fmt::format("{} = {}\n", key, value);
+    } else {
+      problems.push_back(fmt::format("'{}' is no setting", key.substr(0, max_label_name)));
+    }
+  }
+  if (const auto parsed = spec.parse(toml, "settings"); !parsed) {
+    problems.push_back(parsed.error().what);
+  }
+  for (const auto& [name, value] : labels) {
+    draft.config.labels[name] = value;
+  }
+  check_labels(draft, problems);
+  if (!problems.empty()) {
+    return fail(ErrorKind::permanent, "{}", fmt::join(problems, "\n"));
+  }
+  take_conditions(draft);
+  return std::move(draft.config);
+}
 
 Result<Config> load_config(const std::filesystem::path& file) {
   auto content = read_file(file);
@@ -233,11 +285,7 @@ Result<Config> parse_config(std::string_view toml, const std::string& name) {
     return fail(device.error());
   }
   draft.config.device = *std::move(device);
-  draft.config.conditions.pause_when_metered = draft.metered == metered_pause;
-  draft.config.conditions.time_windows.clear();
-  for (const std::string& text : draft.time_windows) {
-    draft.config.conditions.time_windows.push_back(*parse_time_window(text));
-  }
+  take_conditions(draft);
   draft.config.datasets.assign(draft.datasets.begin(), draft.datasets.end());
   return std::move(draft.config);
 }

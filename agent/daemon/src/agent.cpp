@@ -4,7 +4,7 @@
 
 #include <boost/asio/post.hpp>
 
-#include "flops/agent_daemon/idx.hpp"
+#include "flops/agent_data/idx.hpp"
 #include "flops/core/io.hpp"
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
@@ -41,6 +41,7 @@ trainer::ProcessTrainerOptions worker_options(const Config& config) {
   options.threads = config.trainer_threads;
   options.nice = static_cast<int>(config.trainer_nice);
   options.background = config.trainer_background;
+  options.control_group = config.trainer_control_group;
   return options;
 }
 
@@ -48,12 +49,14 @@ trainer::ProcessTrainerOptions worker_options(const Config& config) {
 
 Agent::Agent(boost::asio::io_context& loop, const Config& config, const Identity& identity, Storage storage)
     : loop_(loop),
+      file_config_(config),
       config_(config),
       identity_(identity),
       storage_(std::move(storage)),
       session_(make_session()),
-      machine_(machine()),
+      machine_(machine(config.system_root)),
       sensors_(read_sensors(config.system_root / "sys")),
+      manager_(loop.get_executor()),
       tick_timer_(loop),
       schedule_timer_(loop),
       tidy_timer_(loop),
@@ -72,6 +75,8 @@ Agent::~Agent() = default;
 
 Result<> Agent::start() {
   start_site_watch();
+  read_certificate_life();
+  recall_configuration();
   survey_datasets();
   std::size_t damaged = 0;
   auto tasks = storage_.tasks(damaged);
@@ -118,6 +123,7 @@ Result<> Agent::start() {
   tick();
   ask_again();
   schedule_soon();
+  manager_.ready();
   return {};
 }
 
@@ -147,6 +153,7 @@ void Agent::stop() {
     return;
   }
   log::info("agent", "stopping");
+  manager_.stopping();
   worker_.stop();
   governor_.stop();
   if (site_watch_) {
@@ -229,7 +236,10 @@ wire::DeviceState Agent::device_state() const {
   state.load = sensors_.load;
   state.temperature = sensors_.temperature;
   state.battery_percent = sensors_.battery_percent;
+  state.undervoltage = sensors_.undervoltage;
   state.written_bytes = static_cast<std::int64_t>(store::bytes_written());
+  state.configuration = wanted_.version;
+  state.configuration_problem = wanted_problem_;
   state.written_last_task = static_cast<std::int64_t>(written_last_task_);
   if (has_task_in({Phase::ready, Phase::running})) {
     const bool storage = health_.find(storage_condition) != nullptr;
@@ -257,11 +267,24 @@ wire::DeviceState Agent::device_state() const {
   return state;
 }
 
+void Agent::tell_service_manager(const wire::DeviceState& state) {
+  std::string text = link_->up() ? fmt::format("connected as {}: {}", identity_.device, state.activity)
+                                 : fmt::format("no connection to {}: {}", identity_.broker_host, state.activity);
+  if (!state.paused.empty()) {
+    text += fmt::format(", waiting: {}", state.paused);
+  }
+  for (const health::Condition& condition : health_.all()) {
+    text += fmt::format("; {}", condition.text);
+  }
+  manager_.status(text);
+}
+
 void Agent::publish_state_if_changed() {
+  wire::DeviceState state = device_state();
+  tell_service_manager(state);
   if (!link_->up()) {
     return;
   }
-  wire::DeviceState state = device_state();
   if (published_ == state) {
     return;
   }
@@ -294,6 +317,7 @@ void Agent::state_changed_soon() {
 void Agent::tick() {
   sensors_ = read_sensors(config_.system_root / "sys");
   remember_time();
+  watch_certificate();
   publish_state_if_changed();
   tidy();
   tick_timer_.expires_after(tick_interval);

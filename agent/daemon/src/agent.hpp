@@ -24,6 +24,7 @@
 #include "flops/agent_task/task_machine.hpp"
 #include "flops/core/error.hpp"
 #include "flops/health/conditions.hpp"
+#include "flops/service/manager.hpp"
 #include "flops/trainer/trainer.hpp"
 #include "governor_watch.hpp"
 #include "link.hpp"
@@ -41,6 +42,8 @@ inline constexpr std::string_view clock_condition = "clock";
 inline constexpr std::string_view storage_condition = "storage";
 inline constexpr std::string_view room_condition = "room";
 inline constexpr std::string_view site_condition = "site";
+inline constexpr std::string_view identity_condition = "identity";
+inline constexpr std::string_view quarantined_condition = "quarantined";
 
 class Agent {
  public:
@@ -53,6 +56,8 @@ class Agent {
   [[nodiscard]] Result<> start();
   // Says goodbye and stops the trainer; the loop ends within seconds.
   void stop();
+  // The configuration file was changed; what can be taken while the agent runs is, the rest at its next start.
+  void reload(const Config& config);
   // Why the loop ended, when it was not stop().
   [[nodiscard]] const std::optional<Error>& failure() const { return failure_; }
 
@@ -93,8 +98,10 @@ class Agent {
   void on_link_down();
   void on_link_failed(const Error& error);
   void greet();
+  void say_hello();
   void on_message(mqtt::Message message);
   void on_command(const std::string& kind, const std::string& payload);
+  [[nodiscard]] bool on_life_command(const std::string& kind, const std::string& payload);
   template <class Message>
   std::optional<Message> decode(const std::string& kind, const std::string& payload);
   void count_bad(const std::string& kind, std::string_view reason);
@@ -171,6 +178,19 @@ class Agent {
   void site_progress(const TaskId& id, Work& work, const trainer::Progress& progress);
   [[nodiscard]] static Result<> prepare_sum(Work& work, bool wanted);
 
+  // place in the fleet (agent_life.cpp)
+  void read_certificate_life();
+  void watch_certificate();
+  void on_certificate(const wire::Certificate& message);
+  void renew_expired_certificate();
+  void renewed_expired(const Result<>& renewed);
+  void on_notice(const wire::Notice& notice);
+  void recall_configuration();
+  void on_configuration(const wire::Configuration& wanted);
+  void apply_configuration();
+  void on_report_request(const wire::ReportRequest& request);
+  void report(const std::string& request, std::string text);
+
   // health (agent_health.cpp)
   [[nodiscard]] std::int64_t newest_time_seen();
   void remember_time();
@@ -192,6 +212,7 @@ class Agent {
   void set_datasets(std::vector<wire::Dataset> datasets);
   [[nodiscard]] wire::DeviceState device_state() const;
   void publish_state_if_changed();
+  void tell_service_manager(const wire::DeviceState& state);
   void state_changed_soon();
   void tick();
   void stopped_part();
@@ -201,7 +222,8 @@ class Agent {
   [[nodiscard]] Uploader::Ports uploader_ports();
 
   boost::asio::io_context& loop_;
-  const Config config_;
+  Config file_config_;
+  Config config_;  // with what the operator wants
   const Identity identity_;
   Storage storage_;
   const std::string session_;
@@ -229,10 +251,18 @@ class Agent {
   std::map<TaskId, wire::Task> waiting_for_room_;  // not taken yet
   bool probing_storage_ = false;
   bool storage_failed_again_ = false;  // while what was postponed is done
+  wire::Configuration wanted_;
+  std::string wanted_problem_;
+  CertificateLife certificate_life_;
+  std::chrono::steady_clock::time_point renewal_asked_{std::chrono::steady_clock::time_point::min() +
+                                                       std::chrono::hours(1)};
+  bool renewing_expired_ = false;
+  std::string renewal_problem_;
   health::Conditions health_;
   std::int64_t time_remembered_ = 0;  // as it is stored
   std::optional<Error> failure_;
 
+  service::Manager manager_;
   boost::asio::steady_timer tick_timer_;
   boost::asio::steady_timer schedule_timer_;
   boost::asio::steady_timer tidy_timer_;

@@ -56,6 +56,7 @@ void Agent::on_link_failed(const Error& error) {
   if (error.kind == ErrorKind::clock) {
     raise(clock_condition, error.what);
   }
+  renew_expired_certificate();
 }
 
 // A full disk or a busy file passes; a damaged database does not: the next start sets it aside.

@@ -42,6 +42,8 @@ void Agent::say(std::string_view kind, const Message& message, mqtt::Done done) 
 }
 template void Agent::say<wire::Ack>(std::string_view, const wire::Ack&, mqtt::Done);
 template void Agent::say<wire::Progress>(std::string_view, const wire::Progress&, mqtt::Done);
+template void Agent::say<wire::Renew>(std::string_view, const wire::Renew&, mqtt::Done);
+template void Agent::say<wire::Report>(std::string_view, const wire::Report&, mqtt::Done);
 template void Agent::say<wire::Metrics>(std::string_view, const wire::Metrics&, mqtt::Done);
 template void Agent::say<wire::ResultMessage>(std::string_view, const wire::ResultMessage&, mqtt::Done);
 
@@ -57,21 +59,33 @@ void Agent::on_link_up() {
   publish_state_if_changed();
   fetcher_.link_up();
   greet();
+  watch_certificate();
 }
 
 void Agent::on_link_down() {
+  state_changed_soon();  // for the service manager
   fetcher_.link_down();
   uploader_.link_down();
 }
 
 // Who is here, what is held, and all that is still open.
 void Agent::greet() {
+  say_hello();
+  for (const TaskId& id : task_ids()) {
+    dispatch(id, event::Connected{});
+  }
+}
+
+void Agent::say_hello() {
   wire::Hello hello;
   hello.session = session_;
   hello.agent_version = version;
   hello.architecture = machine_.architecture;
   hello.cores = machine_.cores;
   hello.memory_bytes = machine_.memory_bytes;
+  hello.machine = machine_.model;
+  hello.system = machine_.system;
+  hello.accelerator = machine_.accelerator;
   hello.labels = config_.labels;
   hello.datasets = datasets_;
   if (auto models = storage_.models()) {
@@ -82,9 +96,6 @@ void Agent::greet() {
   hello.tasks = task_ids();
   hello.role = config_.is_uplink() ? wire::Role::cluster : wire::Role::device;
   say("hello", hello);
-  for (const TaskId& id : task_ids()) {
-    dispatch(id, event::Connected{});
-  }
 }
 
 void Agent::on_message(mqtt::Message message) {
@@ -153,6 +164,8 @@ void Agent::on_command(const std::string& kind, const std::string& payload) {
       log::info("agent", "the coordinator asks who is there");
       greet();
     }
+  } else if (on_life_command(kind, payload)) {
+    return;
   } else if (kind == "refused") {
     if (const auto refused = decode<wire::Refused>(kind, payload)) {
       if (refused->code == wire::identity_shared) {
@@ -163,6 +176,30 @@ void Agent::on_command(const std::string& kind, const std::string& payload) {
   } else {
     count_bad("cmd/" + kind.substr(0, 64), "no such command");
   }
+}
+
+// What is about the device and not about its work. False: there is no such command.
+bool Agent::on_life_command(const std::string& kind, const std::string& payload) {
+  if (kind == "certificate") {
+    if (const auto certificate = decode<wire::Certificate>(kind, payload)) {
+      on_certificate(*certificate);
+    }
+  } else if (kind == "configuration") {
+    if (const auto wanted = decode<wire::Configuration>(kind, payload)) {
+      on_configuration(*wanted);
+    }
+  } else if (kind == "notice") {
+    if (const auto notice = decode<wire::Notice>(kind, payload)) {
+      on_notice(*notice);
+    }
+  } else if (kind == "report") {
+    if (const auto request = decode<wire::ReportRequest>(kind, payload)) {
+      on_report_request(*request);
+    }
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void Agent::on_task(const wire::Task& task) {

@@ -74,6 +74,8 @@ void Agent::dispatch(const TaskId& id, const Event& event, const Persist& with) 
   if (!entry) {
     return;
   }
+  const log::Field run("FLOPS_RUN", entry->state.task.ref.run.str());
+  const log::Field round("FLOPS_ROUND", std::to_string(entry->state.task.ref.round));
   const auto kind = comes_again(event) ? Postponed::Kind::repeatable : Postponed::Kind::own;
   if (postponed_.holds(id) && !ends_task(event)) {  // what came before it is not recorded yet
     postponed_.add(kind, [this, id, event, with] { dispatch(id, event, with); }, id);

@@ -10,6 +10,8 @@
 #include "flops/core/crash.hpp"
 #include "flops/core/file.hpp"
 #include "flops/core/log.hpp"
+#include "flops/service/control_groups.hpp"
+#include "flops/service/journal.hpp"
 #include "memory.hpp"
 #include "state_lock.hpp"
 
@@ -20,9 +22,41 @@ void prepare_process() {
   report_crashes();
   // OpenSSL writes to sockets that the peer may have closed.
   (void)std::signal(SIGPIPE, SIG_IGN);
+  (void)std::signal(SIGHUP, SIG_IGN);  // until there is something to read anew
 }
 
-Result<> run_daemon(const Config& config, const Identity& identity) {
+void prepare_log(const Identity& identity) {
+  constexpr std::size_t lines_for_the_operator = 200;
+  if (service::stderr_is_journal()) {
+    service::log_to_journal("flops-agent");
+  }
+  log::set_field("FLOPS_DEVICE", identity.device.str());
+  log::keep(lines_for_the_operator);
+}
+
+namespace {
+
+void reload(Agent& agent, const std::filesystem::path& file) {
+  if (auto config = load_config(file)) {
+    agent.reload(*config);
+  } else {
+    log::error("configuration", "{} is not taken: {}", file.string(), config.error().what);
+  }
+}
+
+// For as long as the loop runs.
+void reload_on_hangup(boost::asio::signal_set& hangup, Agent& agent, const std::filesystem::path& file) {
+  hangup.async_wait([&](boost::system::error_code error, int) {
+    if (!error) {
+      reload(agent, file);
+      reload_on_hangup(hangup, agent, file);
+    }
+  });
+}
+
+}  // namespace
+
+Result<> run_daemon(const Config& config, const Identity& identity, const std::filesystem::path& file) {
   if (auto made = make_folder(config.state_folder, 0700); !made) {
     return made;
   }
@@ -36,8 +70,10 @@ Result<> run_daemon(const Config& config, const Identity& identity) {
   if (!storage) {
     return fail(storage.error());
   }
+  Config started_with = config;
+  started_with.trainer_control_group = service::divide_control_group().value_or("");
   boost::asio::io_context loop(1);
-  Agent agent(loop, config, identity, *std::move(storage));
+  Agent agent(loop, started_with, identity, *std::move(storage));
   boost::asio::signal_set signals(loop, SIGTERM, SIGINT);
   signals.async_wait([&](boost::system::error_code error, int) {
     if (error) {
@@ -50,6 +86,8 @@ Result<> run_daemon(const Config& config, const Identity& identity) {
       }
     });
   });
+  boost::asio::signal_set hangup(loop, SIGHUP);
+  reload_on_hangup(hangup, agent, file);
   if (auto started = agent.start(); !started) {
     return started;
   }

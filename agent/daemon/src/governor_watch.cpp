@@ -36,6 +36,17 @@ void GovernorWatch::stop() {
   governor_ = std::make_unique<Governor>(conditions_);
 }
 
+void GovernorWatch::configure(Conditions conditions) {
+  conditions_ = std::move(conditions);
+  if (!session_) {
+    governor_ = std::make_unique<Governor>(conditions_);
+    return;
+  }
+  const Cause before = verdict().cause;
+  governor_ = std::make_unique<Governor>(conditions_);
+  look_after(before);
+}
+
 void GovernorWatch::judge() {
   const SystemClock clock;
   const std::vector<int> own = own_();
@@ -52,7 +63,10 @@ void GovernorWatch::wait() {
 }
 
 void GovernorWatch::look() {
-  const Cause before = verdict().cause;
+  look_after(verdict().cause);
+}
+
+void GovernorWatch::look_after(Cause before) {
   judge();
   wait();
   if (verdict().cause == before) {

@@ -33,6 +33,8 @@ class GovernorWatch {
   // Judges at once: verdict() is up to date when this returns, and on_change is for what comes after it. No effect when
   // it watches already.
   void start(OwnProcesses own);
+  // Other conditions from now on; judged at once when it watches.
+  void configure(Conditions conditions);
   // Forgets everything; verdict() allows to run.
   void stop();
   [[nodiscard]] const Verdict& verdict() const { return governor_->verdict(); }
@@ -41,9 +43,10 @@ class GovernorWatch {
   void judge();
   void wait();
   void look();
+  void look_after(Cause before);
 
   boost::asio::steady_timer timer_;
-  const Conditions conditions_;
+  Conditions conditions_;
   Probes& probes_;
   const OnChange on_change_;
   const std::chrono::milliseconds period_;

@@ -55,7 +55,8 @@ void add_identity(Text out, const Config& config, std::int64_t now) {
   if (!life) {
     fmt::format_to(out, "certificate  damaged: {}\n", life.error().what);
   } else if (life->not_after < now) {
-    fmt::format_to(out, "certificate  expired {}; enrol again\n", iso8601(life->not_after * 1000));
+    fmt::format_to(out, "certificate  expired {}; the running agent renews it when it reaches the coordinator\n",
+                   iso8601(life->not_after * 1000));
   } else {
     fmt::format_to(out, "certificate  valid until {} ({} days)\n", iso8601(life->not_after * 1000),
                    (life->not_after - now) / seconds_a_day);

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "answers.hpp"
 #include "flops/core/file.hpp"
 #include "flops/core/version.hpp"
 #include "flops/crypto/certificate.hpp"
@@ -13,14 +14,8 @@
 namespace flops::agent {
 namespace {
 
-constexpr std::size_t max_answer = std::size_t{64} * 1024;
 constexpr std::size_t max_request_file = std::size_t{8} * 1024;
 constexpr std::size_t max_key_file = std::size_t{16} * 1024;
-
-http::Url with_path(http::Url url, std::string path) {
-  url.path = std::move(path);
-  return url;
-}
 
 // The CA the token vouches for.
 Result<std::string> fetch_ca(const http::Url& url, const Digest& expected) {
@@ -49,10 +44,10 @@ Result<std::string> fetch_ca(const http::Url& url, const Digest& expected) {
 }
 
 // The key is kept from the first attempt on: an answer lost on the way is then asked for again with the same key.
-Result<crypto::PrivateKey> load_or_make_key(const IdentityFiles& files) {
+Result<crypto::PrivateKey> load_or_make_key(const std::filesystem::path& file) {
   std::error_code error;
-  if (std::filesystem::exists(files.key, error)) {
-    auto pem = read_file(files.key, max_key_file);
+  if (std::filesystem::exists(file, error)) {
+    auto pem = read_file(file, max_key_file);
     return pem ? crypto::PrivateKey::from_pem(*pem) : Result<crypto::PrivateKey>(fail(pem.error()));
   }
   auto key = crypto::PrivateKey::generate();
@@ -63,32 +58,10 @@ Result<crypto::PrivateKey> load_or_make_key(const IdentityFiles& files) {
   if (!pem) {
     return fail(pem.error());
   }
-  if (auto written = replace_file(files.key, *pem, 0600); !written) {
+  if (auto written = replace_file(file, *pem, 0600); !written) {
     return fail(written.error());
   }
   return key;
-}
-
-Error refusal(const http::ClientResponse& answer) {
-  std::string code = fmt::format("HTTP status {}", answer.status);
-  std::string message;
-  if (auto object = parse_json_object(answer.body)) {
-    if (const auto* error = object->if_contains("error"); error != nullptr && error->is_object()) {
-      const auto& fields = error->get_object();
-      if (const auto* value = fields.if_contains("code"); value != nullptr && value->is_string()) {
-        code = value->get_string();
-      }
-      if (const auto* value = fields.if_contains("message"); value != nullptr && value->is_string()) {
-        message = value->get_string();
-      }
-    }
-  }
-  const bool denied = answer.status == 403 || answer.status == 409;
-  const ErrorKind kind = denied                 ? ErrorKind::denied
-                         : answer.status >= 500 ? ErrorKind::transient
-                                                : ErrorKind::permanent;
-  return {kind,
-          fmt::format("the coordinator refused the enrolment: {}{}{}", code, message.empty() ? "" : ": ", message)};
 }
 
 struct Answer {
@@ -192,8 +165,14 @@ Result<Answer> ask(const http::Url& url, const Application& application, const s
   if (!answer) {
     return fail(answer.error(), "enrolling");
   }
+  if (answer->status == 202) {
+    return fail(
+        ErrorKind::resource,
+        "the coordinator knows this device now, and waits until somebody approves it: flopsctl device approve {}",
+        application.device);
+  }
   if (answer->status != 200) {
-    return fail(refusal(*answer));
+    return fail(refusal(*answer, "the enrolment"));
   }
   return read_answer(answer->body, files);
 }
@@ -203,7 +182,7 @@ Result<Answer> ask(const http::Url& url, const Application& application, const s
 Result<Identity> enrol(const std::filesystem::path& state_folder, const Applicant& applicant,
                        const std::string& coordinator_url, const std::string& token_text) {
   const IdentityFiles files(state_folder);
-  const auto& [device, site, authority] = applicant;
+  const auto& [device, site, authority, new_key] = applicant;
   auto url = http::Url::parse(coordinator_url);
   auto token = crypto::EnrolmentToken::parse(token_text);
   if (!url || !token) {
@@ -223,10 +202,12 @@ Result<Identity> enrol(const std::filesystem::path& state_folder, const Applican
       return fail(made.error());
     }
   }
-  auto key = load_or_make_key(files);
+  // The key there is serves the device until the new one is enrolled.
+  const std::filesystem::path key_file = new_key ? files.next_key : files.key;
+  auto key = load_or_make_key(key_file);
   auto csr = key ? crypto::make_csr(*key, device.str()) : Result<std::string>(fail(key.error()));
   if (!csr) {
-    return fail(csr.error(), files.key.string());
+    return fail(csr.error(), key_file.string());
   }
   const Application application{device, token_text, *std::move(csr), *std::move(authority_csr), site};
   auto answer = ask(*url, application, *ca, files);
@@ -242,7 +223,13 @@ Result<Identity> enrol(const std::filesystem::path& state_folder, const Applican
       !written) {
     return fail(written.error(), "the authority's certificate");
   }
-  if (auto written = write_identity(files, *answer); !written) {
+  std::error_code renamed;
+  if (new_key) {
+    std::filesystem::rename(files.next_key, files.key, renamed);
+  }
+  if (auto written = renamed ? fail(ErrorKind::permanent, "{}: {}", files.key.string(), renamed.message())
+                             : write_identity(files, *answer);
+      !written) {
     return fail(written.error());
   }
   return std::move(answer->identity);

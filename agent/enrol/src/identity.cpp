@@ -11,8 +11,6 @@
 namespace flops::agent {
 namespace {
 
-constexpr std::size_t max_file = std::size_t{64} * 1024;
-
 bool is_host(std::string_view text) {
   constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:";
   return !text.empty() && text.size() <= 255 && text.find_first_not_of(allowed) == std::string_view::npos;
@@ -31,6 +29,7 @@ Result<std::string> text_of(const boost::json::object& object, std::string_view 
 IdentityFiles::IdentityFiles(const std::filesystem::path& state_folder)
     : folder(state_folder / "identity"),
       key(folder / "key.pem"),
+      next_key(folder / "key.next.pem"),
       certificate(folder / "certificate.pem"),
       ca(folder / "ca.pem"),
       enrolment(folder / "enrolment.json") {}
@@ -97,7 +96,7 @@ Result<Identity> load_identity(const std::filesystem::path& state_folder) {
   if (!is_enrolled(state_folder)) {
     return fail(ErrorKind::permanent, "this device is not enrolled: there is no {}", files.enrolment.string());
   }
-  auto text = read_file(files.enrolment, max_file);
+  auto text = read_file(files.enrolment, max_identity_file);
   if (!text) {
     return fail(text.error());
   }
@@ -115,7 +114,7 @@ Result<Identity> load_identity(const std::filesystem::path& state_folder) {
 }
 
 Result<CertificateLife> certificate_life(const Identity& identity) {
-  auto pem = read_file(identity.certificate_file, max_file);
+  auto pem = read_file(identity.certificate_file, max_identity_file);
   if (!pem) {
     return fail(pem.error());
   }
@@ -130,7 +129,7 @@ health::ClockFinding check_clock(const Identity& identity, std::int64_t now, std
   std::vector<health::Validity> certificates;
   for (const auto& [file, whose] : {std::pair(identity.ca_file, "the CA's certificate"),
                                     std::pair(identity.certificate_file, "this device's certificate")}) {
-    auto pem = read_file(file, max_file);
+    auto pem = read_file(file, max_identity_file);
     auto info = pem ? crypto::read_certificate(*pem) : Result<crypto::CertificateInfo>(fail(pem.error()));
     if (info) {
       certificates.push_back({whose, info->not_before, info->not_after});

@@ -12,10 +12,13 @@
 
 namespace flops::agent {
 
+inline constexpr std::size_t max_identity_file = std::size_t{64} * 1024;
+
 struct IdentityFiles {
   explicit IdentityFiles(const std::filesystem::path& state_folder);
   std::filesystem::path folder;
   std::filesystem::path key;
+  std::filesystem::path next_key;  // while a device enrols with a new one
   std::filesystem::path certificate;
   std::filesystem::path ca;
   std::filesystem::path enrolment;

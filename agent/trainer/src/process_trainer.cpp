@@ -94,6 +94,7 @@ process::Command worker_command(const ProcessTrainerOptions& options, int socket
   command.descriptors = {{socket, socket_in_worker}};
   command.nice = options.nice;
   command.background = options.background;
+  command.control_group = options.control_group;
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // shadow memory counts as data
   command.data_limit_bytes = static_cast<std::uint64_t>(options.memory_limit_mb) << 20U;
 #endif

@@ -3,9 +3,8 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <boost/json/serialize.hpp>
 
-#include "flops/core/clock.hpp"
+#include "cells.hpp"
 #include "flops/report/text.hpp"
 
 namespace flops::report {
@@ -13,41 +12,6 @@ namespace flops::report {
 namespace json = boost::json;
 
 namespace {
-
-const json::value* field(const json::value& object, std::string_view name) {
-  const json::object* fields = object.if_object();
-  return fields == nullptr ? nullptr : fields->if_contains(name);
-}
-
-std::string text(const json::value& object, std::string_view name) {
-  const auto value = text_field(object, name);
-  return value && !value->empty() ? *value : "-";
-}
-
-std::string integer(const json::value& object, std::string_view name) {
-  const auto value = integer_field(object, name);
-  return value ? std::to_string(*value) : "-";
-}
-
-std::string fixed(const json::value& object, std::string_view name, int digits) {
-  const auto value = number_field(object, name);
-  return value ? fixed_text(*value, digits) : "-";
-}
-
-std::string bytes(const json::value& object, std::string_view name) {
-  const auto value = integer_field(object, name);
-  return value && *value >= 0 ? bytes_text(static_cast<std::uint64_t>(*value)) : "-";
-}
-
-// Times come as text or as milliseconds since 1970.
-std::string time(const json::value& object, std::string_view name) {
-  const auto value = integer_field(object, name);
-  return !value ? text(object, name) : *value > 0 ? iso8601(*value) : "-";
-}
-
-std::string digest(const json::value& object, std::string_view name) {
-  return text(object, name).substr(0, 12);
-}
 
 std::string round_of(const json::value& run) {
   return fmt::format("{}/{}", integer(run, "round"), integer(run, "rounds_total"));
@@ -57,45 +21,6 @@ std::string round_of(const json::value& run) {
 std::string origin_of(const json::value& run) {
   const auto origin = text_field(run, "origin");
   return origin ? fmt::format("{} ({})", *origin, text(run, "part")) : "-";
-}
-
-std::string online(const json::value& device) {
-  const json::value* value = field(device, "online");
-  return value == nullptr || !value->is_bool() ? "-" : value->get_bool() ? "online" : "offline";
-}
-
-std::string data_tags(const json::value& device) {
-  std::vector<std::string> tags;
-  for (const json::value& dataset : array_field(device, "datasets")) {
-    tags.push_back(text(dataset, "tag"));
-  }
-  return tags.empty() ? "-" : fmt::format("{}", fmt::join(tags, ","));
-}
-
-// The reason has a line of its own in the details.
-std::string activity(const json::value& device) {
-  const auto paused = text_field(device, "paused");
-  return text(device, "activity") + (paused && !paused->empty() ? " (paused)" : "");
-}
-
-// The names of what is wrong, for tables.
-std::string health(const json::value& object) {
-  std::vector<std::string> names;
-  for (const json::value& condition : array_field(object, "health")) {
-    names.push_back(text(condition, "name"));
-  }
-  return field(object, "health") == nullptr ? "-" : names.empty() ? "ok" : fmt::format("{}", fmt::join(names, ","));
-}
-
-using Lines = std::vector<std::pair<std::string, std::string>>;
-
-void add_health(Lines& lines, const json::value& object) {
-  for (const json::value& condition : array_field(object, "health")) {
-    lines.emplace_back("health: " + printable(text(condition, "name")), text(condition, "text"));
-  }
-  if (array_field(object, "health").empty()) {
-    lines.emplace_back("health", health(object));
-  }
 }
 
 void add_rounds(std::string& out, const json::value& of) {
@@ -140,35 +65,6 @@ const json::array& array_field(const json::value& object, std::string_view name)
   return array == nullptr ? none : *array;
 }
 
-std::string tokens_table(const json::value& answer) {
-  Table table({{"ID"}, {"ROLE"}, {"USES LEFT", Align::right}, {"EXPIRES"}, {"CREATED"}, {"NOTE"}});
-  for (const json::value& token : array_field(answer, "tokens")) {
-    const std::string id = text_field(token, "id") ? text(token, "id") : integer(token, "id");
-    table.add({id, text(token, "role"), integer(token, "uses_left"), time(token, "expires_at"),
-               time(token, "created_at"), text(token, "note")});
-  }
-  return table.text();
-}
-
-std::string devices_table(const json::value& answer) {
-  Table table({{"DEVICE"},
-               {"ROLE"},
-               {"STATE"},
-               {"ONLINE"},
-               {"HEALTH"},
-               {"ACTIVITY"},
-               {"DATA"},
-               {"ARCH"},
-               {"VERSION"},
-               {"LAST SEEN"}});
-  for (const json::value& device : array_field(answer, "devices")) {
-    table.add({text(device, "id"), text(device, "role"), text(device, "state"), online(device), health(device),
-               activity(device), data_tags(device), text(device, "architecture"), text(device, "agent_version"),
-               time(device, "last_seen")});
-  }
-  return table.text();
-}
-
 std::string status_details(const json::value& status) {
   Lines lines{{"version", text(status, "version")},
               {"role", text(status, "role")},
@@ -176,35 +72,6 @@ std::string status_details(const json::value& status) {
               {"active runs", integer(status, "runs_active")},
               {"devices online", integer(status, "devices_online")}};
   add_health(lines, status);
-  return details(lines);
-}
-
-std::string device_details(const json::value& device) {
-  Lines lines{{"device", text(device, "id")},
-              {"role", text(device, "role")},
-              {"state", text(device, "state")},
-              {"online", online(device)},
-              {"last seen", time(device, "last_seen")},
-              {"activity", activity(device)},
-              {"paused", text(device, "paused")},
-              {"task", text(device, "task")},
-              {"agent version", text(device, "agent_version")},
-              {"architecture", text(device, "architecture")},
-              {"cores", integer(device, "cores")},
-              {"memory", bytes(device, "memory_bytes")},
-              {"certificate until", time(device, "certificate_not_after")}};
-  add_health(lines, device);
-  for (const json::value& dataset : array_field(device, "datasets")) {
-    lines.emplace_back("data " + printable(text(dataset, "tag")),
-                       integer(dataset, "train_samples") + " train, " + integer(dataset, "test_samples") + " test");
-  }
-  const json::value* labels = field(device, "labels");
-  if (const json::object* object = labels == nullptr ? nullptr : labels->if_object()) {
-    for (const auto& [name, value] : *object) {
-      lines.emplace_back("label " + printable(std::string_view(name)),
-                         value.is_string() ? std::string(value.get_string()) : json::serialize(value));
-    }
-  }
   return details(lines);
 }
 

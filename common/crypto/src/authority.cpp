@@ -235,9 +235,9 @@ Result<CertificateAuthority> CertificateAuthority::load(std::string_view certifi
   return CertificateAuthority(*std::move(plain), *std::move(trusted), *std::move(key), *fingerprint);
 }
 
-bool CertificateAuthority::has_issued(std::string_view pem) const {
+bool issued_by(std::string_view pem, std::string_view ca_pem) {
   auto certificate = parse_certificate(pem);
-  auto issuer = parse_certificate(certificate_pem_);
+  auto issuer = parse_certificate(ca_pem);
   const bool issued = certificate && issuer && X509_check_issued(issuer->get(), certificate->get()) == X509_V_OK &&
                       X509_verify(certificate->get(), X509_get0_pubkey(issuer->get())) == 1;
   ERR_clear_error();

@@ -35,19 +35,26 @@ class Probe {
         stop_(stop),
         where_(fmt::format("{}:{}", options.host, options.port)) {}
 
-  [[nodiscard]] Error run() {
+  // Success: nobody objects.
+  [[nodiscard]] Result<> run() {
     auto context = make_context(options_);
     if (!context) {
-      return context.error();
+      return fail(context.error());
     }
     if (auto reached = reach(); !reached) {
-      return reached.error();
+      return reached;
     }
     const Ssl ssl(SSL_new(context->get()));
     if (!ssl || SSL_set_fd(ssl.get(), fd_.get()) != 1) {
-      return {ErrorKind::transient, fmt::format("TLS cannot be set up: {}", take_tls_errors())};
+      return fail(ErrorKind::transient, "TLS cannot be set up: {}", take_tls_errors());
     }
     return handshake(ssl.get());
+  }
+
+  [[nodiscard]] Error why_not() {
+    const auto looked = run();
+    return looked ? Error{ErrorKind::transient, fmt::format("{} ended the connection before accepting it", where_)}
+                  : looked.error();
   }
 
  private:
@@ -94,7 +101,7 @@ class Probe {
     }
   }
 
-  [[nodiscard]] Error handshake(SSL* ssl) {
+  [[nodiscard]] Result<> handshake(SSL* ssl) {
     int returned = 0;
     do {
       returned = SSL_connect(ssl);
@@ -105,8 +112,11 @@ class Probe {
       do {
         returned = SSL_read(ssl, &byte, 1);
       } while (returned != 1 && may_go_on(ssl, returned));
+      if (SSL_get_error(ssl, returned) == SSL_ERROR_WANT_READ) {
+        return {};
+      }
     }
-    return explain(SSL_get_verify_result(ssl), ssl);
+    return fail(explain(SSL_get_verify_result(ssl), ssl));
   }
 
   [[nodiscard]] Error explain(long verified, SSL* ssl) const {
@@ -139,7 +149,16 @@ class Probe {
 }  // namespace
 
 Error find_reason(const Options& options, const Addresses& addresses, const std::function<bool()>& stop) {
-  return Probe(options, addresses, stop).run();
+  return Probe(options, addresses, stop).why_not();
+}
+
+Result<> examine(const Options& options) {
+  const auto addresses = resolve(options);
+  if (!addresses) {
+    return fail(addresses.error());
+  }
+  const std::function<bool()> never = [] { return false; };
+  return Probe(options, *addresses, never).run();
 }
 
 }  // namespace flops::mqtt

@@ -32,6 +32,7 @@ struct Prepared {
   std::vector<std::string> environment;
   std::vector<char*> envp;
   std::string log_file;
+  std::string control_group;
   std::string oom_score_adj;
 };
 
@@ -81,6 +82,7 @@ Result<Prepared> prepare(const Command& command) {
   }
   prepared.envp.push_back(nullptr);
   prepared.log_file = command.log_file.string();
+  prepared.control_group = command.control_group.empty() ? "" : (command.control_group / "cgroup.procs").string();
   prepared.oom_score_adj = std::to_string(command.oom_score_adj);
   return prepared;
 }
@@ -145,6 +147,9 @@ void step_back() {
 
 // Only what makes the child a better neighbour; a failure here is not a reason not to start.
 void lower_priority(const Command& command, const Prepared& prepared) {
+  if (!prepared.control_group.empty()) {
+    write_own(prepared.control_group.c_str(), "0");
+  }
   if (command.nice > 0) {
     (void)::setpriority(PRIO_PROCESS, 0, command.nice);
   }

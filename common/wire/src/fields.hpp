@@ -24,6 +24,12 @@ class Writer {
   [[nodiscard]] boost::json::object take() { return std::move(out_); }
 
   void text(const char* name, const std::string& value, std::size_t /*limit*/) { out_[name] = value; }
+  // Left out when it is empty.
+  void optional_text(const char* name, const std::string& value, std::size_t limit) {
+    if (!value.empty()) {
+      text(name, value, limit);
+    }
+  }
   void boolean(const char* name, bool value) { out_[name] = value; }
   void optional_boolean(const char* name, bool value) { boolean(name, value); }
   template <class Integer>
@@ -125,6 +131,11 @@ class Reader {
   [[nodiscard]] const std::optional<std::string>& problem() const { return problem_; }
 
   void text(const char* name, std::string& value, std::size_t limit);
+  void optional_text(const char* name, std::string& value, std::size_t limit) {
+    if (find_optional(name) != nullptr) {
+      text(name, value, limit);
+    }
+  }
   void boolean(const char* name, bool& value);
   void optional_boolean(const char* name, bool& value) {
     if (find_optional(name) != nullptr) {

@@ -28,7 +28,7 @@ void fields(V& v, Hello& m) {
   v.text("architecture", m.architecture, 32);
   v.integer("cores", m.cores, 1, 4096);
   v.integer("memory_bytes", m.memory_bytes, 0, any);
-  v.text_map("labels", m.labels, 32, 64, 128);
+  v.text_map("labels", m.labels, max_labels, max_label_name, max_label_value);
   v.objects("datasets", m.datasets, 64, [](auto& inner, Dataset& dataset) {
     inner.text("tag", dataset.tag, 64);
     inner.integer("train_samples", dataset.train_samples, 0, any);
@@ -37,6 +37,9 @@ void fields(V& v, Hello& m) {
   v.digests("models", m.models, 16);
   v.task_ids("tasks", m.tasks, 64);
   v.optional_choice("role", m.role, {Role::device, Role::cluster});
+  v.optional_text("machine", m.machine, 128);
+  v.optional_text("system", m.system, 128);
+  v.optional_text("accelerator", m.accelerator, 128);
 }
 
 template <class V>
@@ -107,6 +110,43 @@ template <class V>
 void fields(V& v, LogLine& m) {
   v.text("level", m.level, 16);
   v.text("text", m.text, 1024);
+}
+
+template <class V>
+void fields(V& v, Renew& m) {
+  v.text("csr", m.csr, max_pem);
+}
+
+template <class V>
+void fields(V& v, Report& m) {
+  v.text("request", m.request, 64);
+  v.integer("part", m.part, 1, max_report_parts);
+  v.integer("parts", m.parts, m.part, max_report_parts);
+  v.text("text", m.text, max_report_part);
+}
+
+template <class V>
+void fields(V& v, Certificate& m) {
+  v.text("certificate", m.certificate, max_pem);
+}
+
+template <class V>
+void fields(V& v, Configuration& m) {
+  v.integer("version", m.version, 0, any);
+  v.text_map("labels", m.labels, max_labels, max_label_name, max_label_value);
+  v.text_map("settings", m.settings, max_settings, max_label_name, max_setting);
+}
+
+template <class V>
+void fields(V& v, Notice& m) {
+  v.text("state", m.state, 32);
+  v.text("reason", m.reason, max_reason);
+}
+
+template <class V>
+void fields(V& v, ReportRequest& m) {
+  v.text("request", m.request, 64);
+  v.text("kind", m.kind, 32);
 }
 
 template <class V>
@@ -201,7 +241,7 @@ void fields(V& v, DeviceState& m) {
   v.boolean("lost", m.lost);
   v.text("session", m.session, 64);
   v.text("agent_version", m.agent_version, 64);
-  v.text_map("labels", m.labels, 32, 64, 128);
+  v.text_map("labels", m.labels, max_labels, max_label_name, max_label_value);
   v.text("activity", m.activity, 32);
   v.text("task", m.task, 64);
   v.text("paused", m.paused, max_reason);
@@ -212,6 +252,9 @@ void fields(V& v, DeviceState& m) {
   v.integer("written_last_task", m.written_last_task, 0, any);
   conditions(v, m.health);
   v.optional_integer("sequence", m.sequence, 0, any);
+  v.optional_integer("configuration", m.configuration, 0, any);
+  v.optional_text("configuration_problem", m.configuration_problem, max_reason);
+  v.optional_boolean("undervoltage", m.undervoltage);
 }
 
 template <class V>
@@ -312,11 +355,17 @@ FLOPS_WIRE_MESSAGE(Progress)
 FLOPS_WIRE_MESSAGE(Metrics)
 FLOPS_WIRE_MESSAGE(ResultMessage)
 FLOPS_WIRE_MESSAGE(LogLine)
+FLOPS_WIRE_MESSAGE(Renew)
+FLOPS_WIRE_MESSAGE(Report)
 FLOPS_WIRE_MESSAGE(Task)
 FLOPS_WIRE_MESSAGE(Grant)
 FLOPS_WIRE_MESSAGE(Receipt)
 FLOPS_WIRE_MESSAGE(Cancel)
 FLOPS_WIRE_MESSAGE(HelloRequest)
+FLOPS_WIRE_MESSAGE(Certificate)
+FLOPS_WIRE_MESSAGE(Configuration)
+FLOPS_WIRE_MESSAGE(Notice)
+FLOPS_WIRE_MESSAGE(ReportRequest)
 FLOPS_WIRE_MESSAGE(Refused)
 FLOPS_WIRE_MESSAGE(DeviceState)
 FLOPS_WIRE_MESSAGE(CoordinatorStatus)

@@ -43,11 +43,18 @@ std::string mosquitto_conf(const MosquittoFiles& files, const MosquittoSettings&
   return conf;
 }
 
-std::string mosquitto_acl(const FleetId& fleet) {
+std::string mosquitto_acl(const FleetId& fleet, const Restrictions& restrictions) {
   const std::string root = fmt::format("flops/v1/{}", fleet);
-  std::string acl = "# Written by flops-coordinator at every start; changes are lost.\n";
+  std::string acl = "# Written by flops-coordinator at every start; changes are taken back.\n";
   acl += fmt::format("user {}\ntopic readwrite {}/#\n", coordinator_name, root);
   acl += fmt::format("user {}\ntopic read {}/#\n", observer_name, root);
+  // What is denied goes before what a pattern allows.
+  for (const DeviceId& device : restrictions.quarantined) {
+    acl += fmt::format("user {0}\ntopic deny {1}/blobs/#\ntopic deny {1}/devices/{0}/blob/#\n", device, root);
+  }
+  for (const DeviceId& device : restrictions.revoked) {
+    acl += fmt::format("user {}\ntopic deny {}/#\n", device, root);
+  }
   // Patterns hold for every user; the names above own no such topics.
   acl += fmt::format("pattern write {}/devices/%u/state\n", root);
   acl += fmt::format("pattern write {}/devices/%u/up/#\n", root);

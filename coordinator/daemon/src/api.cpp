@@ -47,20 +47,13 @@ void Api::handle(const http::Request& request, http::Reply reply) {
     reply(request.method == "GET" ? health(request.path) : error_response(405, "method", "only GET"));
     return;
   }
-  if (request.path == "/v1/ca" && request.method == "GET") {
-    http::Response response;
-    response.content_type = "application/x-pem-file";
-    response.body = parts_.credentials.ca.trust_pem();
-    reply(std::move(response));
+  if (auto answer = route_open(request)) {
+    reply(*std::move(answer));
     return;
   }
-  if (request.path == "/v1/enrol" && request.method == "POST") {
-    reply(enrol(request));
-    return;
-  }
-  const auto role = role_of(request);
-  if (!role) {
-    reply(role.error());
+  const auto caller = caller_of(request);
+  if (!caller) {
+    reply(caller.error());
     return;
   }
   if (!request.upload.empty()) {
@@ -70,30 +63,86 @@ void Api::handle(const http::Request& request, http::Reply reply) {
   if (request.method == "GET" && request.query.contains("wait") && wait_for_run(request, reply)) {
     return;
   }
-  reply(route(request, *role));
+  if (request.method == "POST" && ask_report(request, *caller, reply)) {
+    return;
+  }
+  reply(route(request, *caller));
 }
 
-std::expected<Role, http::Response> Api::role_of(const http::Request& request) {
+// What needs no token: before a device has joined, and what it may ask for with its key alone.
+std::optional<http::Response> Api::route_open(const http::Request& request) {
+  http::Response response;
+  response.content_type = "application/x-pem-file";
+  if (request.path == "/v1/ca" && request.method == "GET") {
+    response.body = parts_.credentials.ca.trust_pem();
+    return response;
+  }
+  if (request.path == "/v1/crl" && request.method == "GET") {
+    auto list = parts_.broker_access.revocation_list();
+    if (!list) {
+      return error_response(list.error());
+    }
+    response.body = *std::move(list);
+    return response;
+  }
+  if (request.path == "/v1/enrol" && request.method == "POST") {
+    return enrol(request);
+  }
+  if (request.path == "/v1/renew" && request.method == "POST") {
+    return renew(request);
+  }
+  return std::nullopt;
+}
+
+std::expected<registry::ApiCaller, http::Response> Api::caller_of(const http::Request& request) {
   if (request.bearer.empty()) {
     return std::unexpected(error_response(401, "unauthenticated", "this needs a token: Authorization: Bearer ..."));
   }
-  auto role = parts_.registry.api_role(crypto::sha256(request.bearer));
-  if (!role) {
-    return std::unexpected(error_response(role.error()));
+  auto caller = parts_.registry.api_caller(crypto::sha256(request.bearer));
+  if (!caller) {
+    return std::unexpected(error_response(caller.error()));
   }
-  if (!*role) {
+  if (!*caller) {
     log::warn("api", "{} {} from {}: unknown token", request.method, request.path, request.peer);
     return std::unexpected(error_response(401, "unauthenticated", "unknown token"));
   }
-  return **role;
+  return **caller;
 }
 
-http::Response Api::route(const http::Request& request, Role role) {
+// What is about people and their rights.
+std::optional<http::Response> Api::route_admin(const http::Request& request, const registry::ApiCaller& caller) {
+  const std::string& path = request.path;
+  const auto name = after(path, "/v1/access/");
+  if (path != "/v1/access" && path != "/v1/audit" && !name) {
+    return std::nullopt;
+  }
+  if (caller.role != Role::admin) {
+    return error_response(403, "denied", "this needs the role admin");
+  }
+  if (name) {
+    return request.method == "DELETE" ? remove_access(*name, caller) : error_response(405, "method", "only DELETE");
+  }
+  if (path == "/v1/audit") {
+    return request.method == "GET" ? audit_log(request) : error_response(405, "method", "only GET");
+  }
+  return request.method == "POST"  ? make_access(request, caller)
+         : request.method == "GET" ? list_access()
+                                   : error_response(405, "method", "only GET and POST");
+}
+
+http::Response Api::route(const http::Request& request, const registry::ApiCaller& caller) {
+  const Role role = caller.role;
   const bool get = request.method == "GET";
   const bool post = request.method == "POST";
   if (const auto rest = after(request.path, "/v1/parts"); rest && (rest->empty() || rest->starts_with('/'))) {
     return role == Role::viewer ? error_response(403, "denied", "this needs the role operator")
                                 : route_part(request, *rest);
+  }
+  if (auto answer = route_admin(request, caller)) {
+    return *std::move(answer);
+  }
+  if (const auto rest = after(request.path, "/v1/devices"); rest && (rest->empty() || rest->starts_with('/'))) {
+    return route_device(request, *rest, caller);
   }
   if (!get && !post) {
     return error_response(405, "method", "only GET and POST");
@@ -106,7 +155,7 @@ http::Response Api::route(const http::Request& request, Role role) {
     if (role == Role::viewer) {
       return error_response(403, "denied", "this needs the role operator");
     }
-    return post ? make_token(request) : list_tokens();
+    return post ? make_token(request, caller) : list_tokens();
   }
   if (path == "/v1/runs") {
     return post ? start_run(request) : list_runs();
@@ -123,16 +172,6 @@ http::Response Api::route(const http::Request& request, Role role) {
   }
   if (path == "/v1/status") {
     return json_response(200, parts_.status());
-  }
-  if (path == "/v1/devices") {
-    json::array devices;
-    for (const auto& [id, device] : parts_.fleet.devices()) {
-      devices.emplace_back(device_json(device));
-    }
-    return json_response(200, {{"devices", std::move(devices)}});
-  }
-  if (const auto rest = after(path, "/v1/devices/")) {
-    return device(*rest);
   }
   if (path == "/v1/clusters") {
     return list_clusters();
@@ -153,13 +192,6 @@ http::Response Api::health(const std::string& path) const {
   const std::string problem = path == "/readyz" ? parts_.not_ready() : std::string();
   return json_response(problem.empty() ? 200 : 503,
                        {{"status", problem.empty() ? "ok" : "not ready"}, {"reason", problem}, {"version", version}});
-}
-
-http::Response Api::device(const std::string& text) {
-  auto id = DeviceId::parse(text);
-  const Device* found = id ? parts_.fleet.find(*id) : nullptr;
-  return found != nullptr ? json_response(200, device_json(*found))
-                          : error_response(404, "not_found", "there is no such device");
 }
 
 http::Response Api::start_run(const http::Request& request) {

@@ -13,8 +13,10 @@
 #include <boost/json/object.hpp>
 
 #include "credentials.hpp"
+#include "device_life.hpp"
 #include "fleet.hpp"
 #include "flops/http/server.hpp"
+#include "reports.hpp"
 #include "run_controller.hpp"
 
 namespace flops::coordinator {
@@ -34,6 +36,9 @@ class Api {
     Fleet& fleet;
     RunController& runs;
     const Credentials& credentials;
+    DeviceLife& life;
+    Reports& reports;
+    BrokerAccess& broker_access;
     BrokerEndpoint broker;
     aggregation::ModelFolder models;
     Worker& worker;
@@ -56,14 +61,32 @@ class Api {
     SteadyTime until;
     http::Reply reply;
   };
-  // The role of the request's token, or why there is none.
-  [[nodiscard]] std::expected<registry::Role, http::Response> role_of(const http::Request& request);
+  // Whose token the request has, or why there is none.
+  [[nodiscard]] std::expected<registry::ApiCaller, http::Response> caller_of(const http::Request& request);
+  [[nodiscard]] std::optional<http::Response> route_open(const http::Request& request);
   [[nodiscard]] http::Response health(const std::string& path) const;
   [[nodiscard]] http::Response enrol(const http::Request& request);
-  [[nodiscard]] http::Response route(const http::Request& request, registry::Role role);
-  [[nodiscard]] http::Response make_token(const http::Request& request);
+  [[nodiscard]] http::Response renew(const http::Request& request);
+  [[nodiscard]] http::Response route(const http::Request& request, const registry::ApiCaller& caller);
+  [[nodiscard]] std::optional<http::Response> route_admin(const http::Request& request,
+                                                          const registry::ApiCaller& caller);
+  [[nodiscard]] http::Response make_token(const http::Request& request, const registry::ApiCaller& caller);
   [[nodiscard]] http::Response list_tokens();
-  [[nodiscard]] http::Response device(const std::string& id);
+
+  // Devices (api_devices.cpp). `rest`: of the path, behind "/v1/devices".
+  [[nodiscard]] http::Response route_device(const http::Request& request, const std::string& rest,
+                                            const registry::ApiCaller& caller);
+  [[nodiscard]] http::Response set_standing(const Device& device, const std::string& verb, const http::Request& request,
+                                            const registry::ApiCaller& caller);
+  [[nodiscard]] http::Response configure(const Device& device, const http::Request& request,
+                                         const registry::ApiCaller& caller);
+  [[nodiscard]] bool ask_report(const http::Request& request, const registry::ApiCaller& caller, http::Reply& reply);
+  // API tokens and the audit log (api_access.cpp).
+  [[nodiscard]] http::Response make_access(const http::Request& request, const registry::ApiCaller& caller);
+  [[nodiscard]] http::Response list_access();
+  [[nodiscard]] http::Response remove_access(const std::string& name, const registry::ApiCaller& caller);
+  [[nodiscard]] http::Response audit_log(const http::Request& request);
+
   [[nodiscard]] http::Response start_run(const http::Request& request);
   [[nodiscard]] http::Response stop_run(const std::string& id);
   [[nodiscard]] http::Response list_runs();

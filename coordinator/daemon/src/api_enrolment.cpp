@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "api.hpp"
+#include "api_body.hpp"
 #include "api_json.hpp"
 #include "flops/broker/mosquitto_config.hpp"
 #include "flops/core/log.hpp"
@@ -11,41 +12,13 @@
 namespace flops::coordinator {
 
 namespace json = boost::json;
+using registry::Enrolment;
 using registry::Registry;
+using registry::Renewal;
 
 namespace {
 
 constexpr std::size_t max_enrolment_body = std::size_t{16} * 1024U;
-
-Result<json::object> parse_body(const std::string& body) {
-  json::parse_options options;
-  options.max_depth = 4;
-  json::error_code error;
-  json::value value = json::parse(body, error, {}, options);
-  if (error || !value.is_object()) {
-    return fail(ErrorKind::permanent, "the body must be a JSON object");
-  }
-  return std::move(value.get_object());
-}
-
-std::string text_field(const json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(name);
-  const auto* string = value != nullptr ? value->if_string() : nullptr;
-  return string != nullptr ? std::string(string->data(), string->size()) : std::string();
-}
-
-Result<std::int64_t> integer_field(const json::object& object, std::string_view name, std::int64_t fallback,
-                                   std::int64_t min, std::int64_t max) {
-  const auto* value = object.if_contains(name);
-  if (value == nullptr) {
-    return fallback;
-  }
-  const auto* number = value->if_int64();
-  if (number == nullptr || *number < min || *number > max) {
-    return fail(ErrorKind::permanent, "'{}': expected an integer from {} to {}", name, min, max);
-  }
-  return *number;
-}
 
 // None when it is not there.
 Result<std::optional<wire::Role>> role_field(const json::object& object) {
@@ -61,27 +34,53 @@ Result<std::optional<wire::Role>> role_field(const json::object& object) {
   return fail(ErrorKind::permanent, "'role': expected \"device\" or \"cluster\"");
 }
 
-http::Response refusal(Registry::Enrolment outcome, const DeviceId& device) {
+http::Response refusal(Enrolment outcome, const DeviceId& device) {
   switch (outcome) {
-    case Registry::Enrolment::token_used:
+    case Enrolment::token_used:
       return error_response(403, "token_used", "the token has been used up; ask for a new one (flopsctl token create)");
-    case Registry::Enrolment::token_expired:
+    case Enrolment::token_expired:
       return error_response(403, "token_expired", "the token has expired; ask for a new one (flopsctl token create)");
-    case Registry::Enrolment::token_role:
+    case Enrolment::token_role:
       return error_response(403, "token_role",
                             "the token is for sites and this is a device, or the other way round; ask for another one "
                             "(flopsctl token create, with --site for a site's coordinator)");
-    case Registry::Enrolment::device_exists:
-      return error_response(409, "device_exists",
-                            fmt::format("the id '{}' belongs to a device with another key; choose another id", device));
+    case Enrolment::token_device:
+      return error_response(403, "token_device", "the token is for another device; ask for one for this device");
+    case Enrolment::device_exists:
+      return error_response(
+          409, "device_exists",
+          fmt::format("the id '{0}' belongs to a device with another key; choose another id or, when it is this device "
+                      "and its key is lost, ask for a token that is made for it (flopsctl token create --device {0})",
+                      device));
+    case Enrolment::device_revoked:
+      return error_response(
+          403, "device_revoked",
+          fmt::format("'{0}' has been revoked; it needs a new key (flops-agent enroll --new-key) and a token that is "
+                      "made for it (flopsctl token create --device {0})",
+                      device));
     default: return error_response(403, "token_unknown", "the coordinator does not know this token");
+  }
+}
+
+http::Response renewal_refusal(Renewal::Outcome outcome, const DeviceId& device) {
+  switch (outcome) {
+    case Renewal::Outcome::revoked:
+      return error_response(403, "device_revoked", fmt::format("'{}' has been revoked", device));
+    case Renewal::Outcome::too_late:
+      return error_response(
+          403, "too_late",
+          fmt::format("the certificate of '{0}' expired too long ago: enrol it again with a new token "
+                      "(flopsctl token create)",
+                      device));
+    // To a stranger both are the same.
+    default: return error_response(403, "device_unknown", "no device of this fleet has this id and this key");
   }
 }
 
 }  // namespace
 
-http::Response Api::make_token(const http::Request& request) {
-  auto body = parse_body(request.body.empty() ? "{}" : request.body);
+http::Response Api::make_token(const http::Request& request, const registry::ApiCaller& caller) {
+  auto body = parse_body(request.body);
   if (!body) {
     return error_response(body.error());
   }
@@ -94,19 +93,38 @@ http::Response Api::make_token(const http::Request& request) {
   if (!said) {
     return error_response(400, "bad_request", said.error().what);
   }
-  const wire::Role role = said->value_or(wire::Role::device);
-  const auto token = crypto::EnrolmentToken::generate(parts_.credentials.ca.fingerprint());
-  const std::int64_t expires_at = unix_ms(parts_.clock.wall()) + *expires * 1000;
-  auto id = parts_.registry.add_enrolment_token(token.secret_digest(), *uses, expires_at,
-                                                text_field(*body, "note").substr(0, 256), role);
-  if (!id) {
-    return error_response(id.error());
+  auto by_hand = boolean_field(*body, "approve");
+  if (!by_hand) {
+    return error_response(400, "bad_request", by_hand.error().what);
+  }
+  const auto secret = crypto::EnrolmentToken::generate(parts_.credentials.ca.fingerprint());
+  registry::NewToken token;
+  token.secret = secret.secret_digest();
+  token.uses = *uses;
+  token.expires_at = unix_ms(parts_.clock.wall()) + *expires * 1000;
+  token.note = text_field(*body, "note").substr(0, 256);
+  token.role = said->value_or(wire::Role::device);
+  token.by_hand = *by_hand;
+  if (const std::string device = text_field(*body, "device"); !device.empty()) {
+    auto id = DeviceId::parse(device);
+    if (!id) {
+      return error_response(400, "bad_request", fmt::format("'device': {}", id.error().what));
+    }
+    token.only_for = *std::move(id);
+  }
+  auto id = parts_.registry.add_enrolment_token(token);
+  auto noted = id ? parts_.registry.note(caller.name, "token created", fmt::format("token {}", *id), token.note)
+                  : Result<>(fail(id.error()));
+  if (!noted) {
+    return error_response(noted.error());
   }
   return json_response(201, {{"id", *id},
-                             {"token", token.text()},
-                             {"role", wire::to_string(role)},
+                             {"token", secret.text()},
+                             {"role", wire::to_string(token.role)},
                              {"uses", *uses},
-                             {"expires_at", iso8601(expires_at)}});
+                             {"approve", token.by_hand},
+                             {"device", token.only_for ? json::value(token.only_for->str()) : json::value(nullptr)},
+                             {"expires_at", iso8601(token.expires_at)}});
 }
 
 http::Response Api::list_tokens() {
@@ -120,6 +138,8 @@ http::Response Api::list_tokens() {
                                      {"note", row.note},
                                      {"role", wire::to_string(row.role)},
                                      {"uses_left", row.uses_left},
+                                     {"approve", row.by_hand},
+                                     {"device", row.only_for ? json::value(row.only_for->str()) : json::value(nullptr)},
                                      {"expires_at", iso8601(row.expires_at)},
                                      {"created_at", iso8601(row.created_at)}});
   }
@@ -169,37 +189,35 @@ http::Response Api::enrol(const http::Request& request) {
   }
   std::string certificate;
   std::string authority;
-  const Registry::Newcomer newcomer{*device, csr->public_key_digest, needs_authority ? wire::Role::cluster : *role};
-  auto outcome = parts_.registry.enrol(token->secret_digest(), newcomer, [&]() -> Result<Registry::Issued> {
-    const auto& ca = parts_.credentials.ca;
-    crypto::IssueRequest issue;
-    issue.common_name = device->str();
-    issue.lifetime = std::chrono::duration_cast<std::chrono::seconds>(parts_.config.enrolment.certificate_lifetime);
-    auto issued = ca.issue(csr_pem, issue);
-    auto info = issued ? crypto::read_certificate(*issued) : Result<crypto::CertificateInfo>(fail(issued.error()));
-    if (!info) {
-      return fail(info.error());
-    }
-    if (needs_authority) {
-      auto made = ca.issue_authority(authority_csr, device->str());
+  const registry::Newcomer newcomer{*device, csr->public_key_digest, needs_authority ? wire::Role::cluster : *role};
+  auto admission = parts_.registry.enrol(token->secret_digest(), newcomer, [&] {
+    auto issued = parts_.life.issue(*device, csr_pem);
+    if (issued && needs_authority) {
+      auto made = parts_.credentials.ca.issue_authority(authority_csr, device->str());
       if (!made) {
-        return fail(made.error());
+        return Result<registry::IssuedCertificate>(fail(made.error()));
       }
       authority = *std::move(made);
     }
-    certificate = *std::move(issued);
-    return Registry::Issued{info->serial, info->not_after};
+    certificate = issued ? issued->pem : "";
+    return issued;
   });
-  if (!outcome) {
-    log::error("enrolment", "{}: {}", *device, outcome.error().what);
-    return error_response(outcome.error());
+  if (!admission) {
+    log::error("enrolment", "{}: {}", *device, admission.error().what);
+    return error_response(admission.error());
   }
-  if (*outcome != Registry::Enrolment::done) {
+  if (admission->outcome == Enrolment::pending || admission->outcome == Enrolment::done) {
+    parts_.life.enrolled(*device, admission->key_replaced);
+  }
+  if (admission->outcome == Enrolment::pending) {
+    return json_response(
+        202,
+        {{"v", protocol_version}, {"device", device->str()}, {"state", "pending"}, {"key", csr->public_key_digest}});
+  }
+  if (admission->outcome != Enrolment::done) {
     log::warn("enrolment", "refused {} from {}", *device, request.peer);
-    return refusal(*outcome, *device);
+    return refusal(admission->outcome, *device);
   }
-  parts_.fleet.added(*device);
-  parts_.runs.fleet_changed();  // what it was before, it may not be any more
   json::object answer{{"v", protocol_version},
                       {"device", device->str()},
                       {"fleet", parts_.config.fleet},
@@ -211,6 +229,29 @@ http::Response Api::enrol(const http::Request& request) {
     answer["authority"] = authority;
   }
   return json_response(200, std::move(answer));
+}
+
+// With the key alone: of a device whose certificate has expired, so that the broker does not let it in. What it gets is
+// of use only to who holds the key.
+http::Response Api::renew(const http::Request& request) {
+  if (request.body.size() > max_enrolment_body) {
+    return error_response(413, "too_large", "a renewal request has at most 16 KiB");
+  }
+  auto body = parse_body(request.body);
+  auto device = body ? DeviceId::parse(text_field(*body, "device")) : Result<DeviceId>(fail(body.error()));
+  if (!device) {
+    return error_response(400, "bad_request", device.error().what);
+  }
+  auto renewal = parts_.life.renew(*device, text_field(*body, "csr"));
+  if (!renewal) {
+    const bool bad = renewal.error().kind == ErrorKind::permanent || renewal.error().kind == ErrorKind::corrupt;
+    return bad ? error_response(400, "bad_csr", renewal.error().what) : error_response(renewal.error());
+  }
+  if (renewal->pem.empty()) {
+    log::warn("enrolment", "refused a new certificate for {} to {}", *device, request.peer);
+    return renewal_refusal(renewal->outcome, *device);
+  }
+  return json_response(200, {{"v", protocol_version}, {"device", device->str()}, {"certificate", renewal->pem}});
 }
 
 }  // namespace flops::coordinator

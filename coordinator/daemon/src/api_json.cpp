@@ -30,6 +30,24 @@ json::array health_json(const std::vector<wire::Condition>& health) {
   return out;
 }
 
+json::object map_json(const std::map<std::string, std::string>& map) {
+  json::object out;
+  for (const auto& [key, value] : map) {
+    out[key] = value;
+  }
+  return out;
+}
+
+// What is wanted, and what the device says of it.
+json::object configuration_json(const Device& device) {
+  const wire::Configuration& wanted = device.row.wanted;
+  return {{"version", wanted.version},
+          {"labels", map_json(wanted.labels)},
+          {"settings", map_json(wanted.settings)},
+          {"reported_version", device.state.configuration},
+          {"problem", device.state.configuration_problem}};
+}
+
 }  // namespace
 
 json::object device_json(const Device& device) {
@@ -37,7 +55,8 @@ json::object device_json(const Device& device) {
   json::array datasets;
   json::object out{{"id", device.row.id.str()},
                    {"role", wire::to_string(device.row.role)},
-                   {"state", device.row.state},
+                   {"state", registry::to_string(device.row.standing)},
+                   {"reason", device.row.reason},
                    {"online", device.state.online},
                    {"last_seen", time_or_null(device.row.last_seen)},
                    {"enrolled_at", time_or_null(device.row.enrolled_at)},
@@ -50,7 +69,9 @@ json::object device_json(const Device& device) {
                    {"temperature", device.state.temperature},
                    {"battery_percent", device.state.battery_percent},
                    {"written_bytes", device.state.written_bytes},
-                   {"written_last_task", device.state.written_last_task}};
+                   {"written_last_task", device.state.written_last_task},
+                   {"undervoltage", device.state.undervoltage},
+                   {"configuration", configuration_json(device)}};
   if (const auto& hello = device.row.hello) {
     for (const auto& [key, value] : hello->labels) {
       labels[key] = value;
@@ -64,6 +85,9 @@ json::object device_json(const Device& device) {
     out["architecture"] = hello->architecture;
     out["cores"] = hello->cores;
     out["memory_bytes"] = hello->memory_bytes;
+    out["machine"] = hello->machine;
+    out["system"] = hello->system;
+    out["accelerator"] = hello->accelerator;
   }
   out["labels"] = std::move(labels);
   out["datasets"] = std::move(datasets);

@@ -224,11 +224,11 @@ http::BodyPlan Api::plan_body(const http::Request& head) {
   if (head.method != "PUT" || !head.path.starts_with(models_path)) {
     return {};
   }
-  const auto role = role_of(head);
-  if (!role) {
-    return role.error();
+  const auto caller = caller_of(head);
+  if (!caller) {
+    return caller.error();
   }
-  if (*role == registry::Role::viewer) {
+  if (caller->role == registry::Role::viewer) {
     return error_response(403, "denied", "this needs the role operator");
   }
   if (auto digest = Digest::from_hex(head.path.substr(models_path.size())); !digest || digest->empty()) {

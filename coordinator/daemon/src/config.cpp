@@ -43,8 +43,12 @@ void bind(ConfigSpec& spec, Config& config) {
   spec.integer("parent.offline_continue", config.parent.offline_continue, 0, 1000,
                "How often the site goes through the rounds of its task again while it has no link to the coordinator "
                "above; it then hands up one result");
-  spec.duration("enrolment.certificate_lifetime", config.enrolment.certificate_lifetime, 1h, 24h * 3650,
-                "How long a device's certificate is valid");
+  spec.duration("enrolment.certificate_lifetime", config.enrolment.certificate_lifetime, 1min, 24h * 3650,
+                "How long a device's certificate is valid; devices renew it after two thirds of that");
+  spec.duration("enrolment.max_absence", config.enrolment.max_absence, 0s, 24h * 3650,
+                "A device whose certificate expired no longer ago than this may still renew it with its key");
+  spec.boolean("enrolment.quarantine_clones", config.enrolment.quarantine_clones,
+               "Quarantine a device when two machines use its certificate");
   spec.integer("reconnect.rate", config.reconnect.rate, 1, 100'000,
                "How many devices may come back a second after the fleet lost its broker; with more of them each waits");
   spec.duration("reconnect.max_window", config.reconnect.max_window, 1s, 1h,

@@ -18,6 +18,7 @@
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 #include "flops/crypto/digest.hpp"
+#include "flops/service/manager.hpp"
 #include "flops/transfer/reconnect_window.hpp"
 #include "inbox.hpp"
 #include "leftovers.hpp"
@@ -31,6 +32,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto status_interval = 30s;
+constexpr auto certificate_check_interval = 1h;
 // Every device hears every status: one for each device that comes back would be the square of the fleet.
 constexpr auto shortest_status_interval = 1s;
 constexpr std::size_t inbox_bytes = 2U << 20U;
@@ -67,11 +69,17 @@ class Running final : public Coordinator {
         health_(clock_, [this] { publish_status(!stopping_); }),
         runs_({config_, clock_, registry_, fleet_, link_, updates_, downloads_, models_, publisher_, worker_, health_},
               [this] { runs_changed(); }),
-        inbox_(link_.topics(), clock_, fleet_, runs_, [this] { presence_changed(); }),
+        broker_access_(loop, config_, fleet, registry_, credentials_),
+        life_({config_, registry_, credentials_, fleet_, runs_, link_, broker_access_, [this] { presence_changed(); }}),
+        reports_(clock_, link_),
+        inbox_(link_.topics(), clock_, fleet_, runs_, life_, reports_, [this] { presence_changed(); }),
+        manager_(loop),
         ticker_(loop),
-        started_(clock_.steady()) {}
+        started_(clock_.steady()),
+        certificates_checked_(started_) {}
 
   Result<> begin();
+  void reload(const Config& config) override;
   void stop(std::function<void()> done) override;
 
  private:
@@ -86,6 +94,7 @@ class Running final : public Coordinator {
   void watch_uplink();
   Result<> make_admin_token();
   void tick();
+  void renew_certificates();
   void runs_changed();
   void presence_changed();
   void publish_status(bool online);
@@ -109,11 +118,16 @@ class Running final : public Coordinator {
   HealthBoard health_;
   bool stopping_ = false;
   RunController runs_;
+  BrokerAccess broker_access_;
+  DeviceLife life_;
+  Reports reports_;
   Inbox inbox_;
+  service::Manager manager_;
   boost::asio::steady_timer ticker_;
   SteadyTime started_;
   SteadyTime status_published_{};
   bool status_due_ = false;
+  SteadyTime certificates_checked_;
   BrokerEndpoint broker_endpoint_;
   std::unique_ptr<broker::ManagedBroker> broker_;
   std::unique_ptr<Api> api_;
@@ -156,18 +170,14 @@ Result<> Running::begin_managed_broker() {
   if (auto made = make_folder(files.folder, 0700); !made) {
     return made;
   }
-  auto crl = credentials_.ca.revocation_list({}, 1);
-  if (!crl) {
-    return fail(crl.error());
+  if (auto written = broker_access_.write_files(); !written) {
+    return written;
   }
   const broker::MosquittoSettings settings{config_.broker.address, *port, user_name(), 1U << 20U};
-  auto fleet = FleetId::parse(config_.fleet);
   const std::pair<std::filesystem::path, std::string> contents[] = {
       {files.ca(), credentials_.ca.trust_pem()},
-      {files.crl(), *crl},
       {files.certificate(), credentials_.server_certificate},
       {files.key(), credentials_.server_key},
-      {files.acl(), broker::mosquitto_acl(*fleet)},
       {files.configuration(), broker::mosquitto_conf(files, settings)},
   };
   for (const auto& [file, content] : contents) {
@@ -190,9 +200,11 @@ Result<> Running::begin_managed_broker() {
 Result<> Running::begin_broker() {
   broker_endpoint_ = {config_.broker.public_host.empty() ? config_.broker.address : config_.broker.public_host,
                       static_cast<std::uint16_t>(config_.broker.port)};
-  if (config_.broker.mode == "managed") {
-    return begin_managed_broker();
+  if (auto begun = config_.broker.mode == "managed" ? begin_managed_broker() : Result<>(); !begun) {
+    return begun;
   }
+  const std::string& host = config_.broker.address;
+  broker_access_.begin(broker_.get(), {host == "0.0.0.0" ? "127.0.0.1" : host, broker_endpoint_.port});
   return {};
 }
 
@@ -223,8 +235,9 @@ Result<> Running::begin_api() {
   if (!port) {
     return fail(port.error(), "choosing the API's port");
   }
-  api_ = std::make_unique<Api>(Api::Parts{loop_, config_, clock_, registry_, fleet_, runs_, credentials_,
-                                          broker_endpoint_, models_, worker_, [this] { return not_ready(); },
+  api_ = std::make_unique<Api>(Api::Parts{loop_, config_, clock_, registry_, fleet_, runs_, credentials_, life_,
+                                          reports_, broker_access_, broker_endpoint_, models_, worker_,
+                                          [this] { return not_ready(); },
                                           [this] { return status_json(status(true), fleet_, link_, inbox_bytes); }});
   http::ServerOptions options;
   options.address = config_.api.address;
@@ -319,17 +332,46 @@ Result<> Running::begin() {
   }
   runs_.resume();
   tick();
+  manager_.ready();
   log::info("coordinator", "fleet {}: API on port {}, broker on port {}", config_.fleet, server_->port(),
             broker_endpoint_.port);
   return {};
 }
 
+// Of a program that runs for years. Connections there are go on; new ones see the new certificate.
+void Running::renew_certificates() {
+  if (clock_.steady() - certificates_checked_ < certificate_check_interval) {
+    return;
+  }
+  certificates_checked_ = clock_.steady();
+  auto renewed = renew_credentials(config_, credentials_, unix_ms(clock_.wall()) / 1000);
+  auto served = renewed && *renewed ? server_->set_certificate(credentials_.server_certificate, credentials_.server_key)
+                                    : Result<>();
+  const broker::MosquittoFiles files{config_.state_folder / "broker"};
+  if (renewed && *renewed && served && broker_) {
+    served = replace_file(files.key(), credentials_.server_key, 0600);
+    served = served ? replace_file(files.certificate(), credentials_.server_certificate, 0600) : served;
+    broker_->reload();
+  }
+  if (!renewed || !served) {
+    log::error("ca", "renewing the server's certificate: {}", renewed ? served.error().what : renewed.error().what);
+  } else if (*renewed) {
+    log::info("ca", "the server's certificate is renewed");
+  }
+}
+
 void Running::tick() {
   runs_.tick();
+  reports_.tick();
+  renew_certificates();
   watch_uplink();
   for (const DeviceId& device : fleet_.silent(clock_.steady())) {
     link_.command(device, "hello", wire::encode(wire::HelloRequest{fleet_.find(device)->state.session}));
   }
+  const std::string problem = not_ready();
+  manager_.status(problem.empty() ? fmt::format("fleet {}: {} of {} devices online, {} runs active", config_.fleet,
+                                                fleet_.online(), fleet_.devices().size(), runs_.active_runs())
+                                  : fmt::format("not ready: {}", problem));
   if (status_due_ || clock_.steady() - status_published_ >= status_interval) {
     publish_status(true);
   }
@@ -387,9 +429,27 @@ std::string Running::not_ready() const {
   return link_.ready() ? "" : link_.problem();
 }
 
+void Running::reload(const Config& config) {
+  manager_.reloading();
+  config_.log_level = config.log_level;
+  config_.enrolment = config.enrolment;
+  config_.reconnect = config.reconnect;
+  auto level = log::Level::info;
+  (void)log::parse_level(config_.log_level, level);
+  log::set_level(level);
+  log::info("coordinator",
+            "the configuration was read again: log_level, [enrolment] and [reconnect] are in force; the "
+            "rest is after a restart");
+  publish_status(true);
+  manager_.ready();
+}
+
 void Running::stop(std::function<void()> done) {
   stopping_ = true;
+  manager_.stopping();
   ticker_.cancel();
+  reports_.stop();
+  broker_access_.stop();
   api_->stop();
   server_->stop();
   publish_status(false);

@@ -66,21 +66,21 @@ bool clock_is_behind(const crypto::CertificateAuthority& ca) {
   return true;
 }
 
-bool still_good(const crypto::CertificateAuthority& ca, const std::filesystem::path& file) {
+bool still_good(const crypto::CertificateAuthority& ca, const std::filesystem::path& file, std::int64_t now) {
   auto pem = read_file(file);
   if (!pem) {
     return false;
   }
   auto info = crypto::read_certificate(*pem);
-  const auto now = unix_seconds();
   // One from a time when the clock was ahead is of no use until that comes.
   return info && ca.has_issued(*pem) && info->not_before <= now &&
          info->not_after - now > (info->not_after - info->not_before) / 3;
 }
 
 Result<> ensure_certificate(const crypto::CertificateAuthority& ca, const std::filesystem::path& certificate_file,
-                            const std::filesystem::path& key_file, const crypto::IssueRequest& request, bool keep) {
-  if ((keep ? std::filesystem::exists(certificate_file) : still_good(ca, certificate_file)) &&
+                            const std::filesystem::path& key_file, const crypto::IssueRequest& request, bool keep,
+                            std::int64_t now) {
+  if ((keep ? std::filesystem::exists(certificate_file) : still_good(ca, certificate_file, now)) &&
       std::filesystem::exists(key_file)) {
     return {};
   }
@@ -122,6 +122,37 @@ std::vector<std::string> server_names(const Config& config) {
   return names;
 }
 
+// Those of the coordinator itself. `keep`: whatever there is, because the clock is behind.
+Result<> ensure_certificates(const Config& config, const crypto::CertificateAuthority& ca, bool keep,
+                             std::int64_t now) {
+  const auto& folder = config.state_folder;
+  crypto::IssueRequest server{"flops-coordinator", crypto::Usage::server, server_names(config), server_lifetime, {}};
+  server.backdate = std::chrono::minutes(5);
+  if (auto made = ensure_certificate(ca, folder / "server.pem", folder / "server.key", server, keep, now); !made) {
+    return fail(made.error(), "making the server certificate");
+  }
+  for (const std::string_view name : {broker::coordinator_name, broker::observer_name}) {
+    const crypto::IssueRequest client{
+        std::string(name), crypto::Usage::client, {}, server_lifetime, std::chrono::minutes(5)};
+    const auto own = folder / name;
+    if (auto made = ensure_certificate(ca, own / "certificate.pem", own / "key.pem", client, keep, now); !made) {
+      return fail(made.error(), fmt::format("making the certificate of '{}'", name));
+    }
+  }
+  return {};
+}
+
+Result<> read_server(const Config& config, Credentials& credentials) {
+  auto certificate = read_file(config.state_folder / "server.pem");
+  auto key = read_file(config.state_folder / "server.key");
+  if (!certificate || !key) {
+    return fail(certificate ? key.error() : certificate.error());
+  }
+  credentials.server_certificate = *std::move(certificate);
+  credentials.server_key = *std::move(key);
+  return {};
+}
+
 }  // namespace
 
 Result<Credentials> load_or_make_credentials(const Config& config) {
@@ -129,32 +160,30 @@ Result<Credentials> load_or_make_credentials(const Config& config) {
   if (!ca) {
     return fail(ca.error());
   }
-  const auto& folder = config.state_folder;
-  crypto::IssueRequest server{"flops-coordinator", crypto::Usage::server, server_names(config), server_lifetime, {}};
-  server.backdate = std::chrono::minutes(5);
   // Names may have changed with the configuration: a server certificate costs nothing to make anew.
   std::error_code ignored;
   const bool behind = clock_is_behind(*ca);
   if (!behind) {
-    std::filesystem::remove(folder / "server.pem", ignored);
+    std::filesystem::remove(config.state_folder / "server.pem", ignored);
   }
-  if (auto made = ensure_certificate(*ca, folder / "server.pem", folder / "server.key", server, behind); !made) {
-    return fail(made.error(), "making the server certificate");
+  if (auto made = ensure_certificates(config, *ca, behind, unix_seconds()); !made) {
+    return fail(made.error());
   }
-  for (const std::string_view name : {broker::coordinator_name, broker::observer_name}) {
-    const crypto::IssueRequest client{
-        std::string(name), crypto::Usage::client, {}, server_lifetime, std::chrono::minutes(5)};
-    const auto own = folder / name;
-    if (auto made = ensure_certificate(*ca, own / "certificate.pem", own / "key.pem", client, behind); !made) {
-      return fail(made.error(), fmt::format("making the certificate of '{}'", name));
-    }
+  Credentials credentials{*std::move(ca), {}, {}};
+  if (auto read = read_server(config, credentials); !read) {
+    return fail(read.error());
   }
-  auto certificate = read_file(folder / "server.pem");
-  auto key = read_file(folder / "server.key");
-  if (!certificate || !key) {
-    return fail(certificate ? key.error() : certificate.error());
+  return credentials;
+}
+
+Result<bool> renew_credentials(const Config& config, Credentials& credentials, std::int64_t now) {
+  if (clock_is_behind(credentials.ca)) {
+    return false;
   }
-  return Credentials{*std::move(ca), *std::move(certificate), *std::move(key)};
+  const std::string before = credentials.server_certificate;
+  auto made = ensure_certificates(config, credentials.ca, false, now);
+  auto read = made ? read_server(config, credentials) : made;
+  return read ? Result<bool>(credentials.server_certificate != before) : fail(read.error());
 }
 
 }  // namespace flops::coordinator

@@ -1,7 +1,8 @@
 // The fleet's CA and the coordinator's own certificates, in <state>/: made at the first start, server certificates
-// renewed at a start when less than a third of their life is left.
+// renewed when less than a third of their life is left.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -19,5 +20,9 @@ struct Credentials {
 // Files: ca.pem, ca.key (0600), server.pem, server.key, coordinator/{certificate,key}.pem for the coordinator's own
 // MQTT session and observer/{certificate,key}.pem for people with mosquitto_sub.
 [[nodiscard]] Result<Credentials> load_or_make_credentials(const Config& config);
+// While the coordinator runs: certificates that have less than a third of their life left at `now` (seconds since 1970)
+// are made anew, also in `credentials`. True when the server's is another one now. Nothing is done while the clock is
+// behind.
+[[nodiscard]] Result<bool> renew_credentials(const Config& config, Credentials& credentials, std::int64_t now);
 
 }  // namespace flops::coordinator

@@ -12,8 +12,8 @@ constexpr auto hello_follows_within = std::chrono::seconds(1);
 constexpr auto ask_again_after = std::chrono::seconds(10);
 
 bool has_data(const Device& device, const std::string& data, wire::Role role) {
-  return device.row.hello && device.row.hello->role == role && device.row.role == role &&
-         std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
+  return device.row.standing == registry::Standing::accepted && device.row.hello && device.row.hello->role == role &&
+         device.row.role == role && std::ranges::any_of(device.row.hello->datasets, [&](const wire::Dataset& dataset) {
            return dataset.tag == data && dataset.train_samples > 0;
          });
 }
@@ -26,13 +26,28 @@ Result<> Fleet::load() {
     return fail(rows.error(), "reading the devices");
   }
   for (registry::DeviceRow& row : *rows) {
-    Device& device = devices_[row.id];  // keeps what is known of its presence
-    device.row = std::move(row);
-    if (device.row.hello) {
-      device.models = {device.row.hello->models.begin(), device.row.hello->models.end()};
-    }
+    take(std::move(row));
   }
   return {};
+}
+
+Result<> Fleet::reload(const DeviceId& device) {
+  auto row = registry_.device(device);
+  if (!row) {
+    return fail(row.error(), fmt::format("reading device {}", device));
+  }
+  if (*row) {
+    take(**std::move(row));
+  }
+  return {};
+}
+
+void Fleet::take(registry::DeviceRow row) {
+  Device& device = devices_[row.id];  // keeps what is known of its presence
+  device.row = std::move(row);
+  if (device.row.hello) {
+    device.models = {device.row.hello->models.begin(), device.row.hello->models.end()};
+  }
 }
 
 Device* Fleet::find(const DeviceId& device) {
@@ -62,14 +77,6 @@ std::set<DeviceId> Fleet::with_data(const std::string& data, wire::Role role) co
     }
   }
   return found;
-}
-
-void Fleet::added(const DeviceId& device) {
-  if (auto loaded = load(); !loaded) {
-    log::error("fleet", "{}", loaded.error().what);
-    return;
-  }
-  log::info("fleet", "device {} enrolled", device);
 }
 
 std::vector<DeviceId> Fleet::silent(SteadyTime now) {

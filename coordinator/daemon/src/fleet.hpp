@@ -25,6 +25,8 @@ class Fleet {
   explicit Fleet(registry::Registry& registry) : registry_(registry) {}
 
   [[nodiscard]] Result<> load();
+  // What the registry says of one of them has changed, or it is new.
+  [[nodiscard]] Result<> reload(const DeviceId& device);
   [[nodiscard]] Device* find(const DeviceId& device);
   // Devices, or sites, that have the data, online or not.
   [[nodiscard]] std::set<DeviceId> with_data(const std::string& data, wire::Role role) const;
@@ -33,8 +35,6 @@ class Fleet {
   // Those that are online.
   [[nodiscard]] std::set<DeviceId> available(const std::string& data, wire::Role role) const;
 
-  // After enrolment.
-  void added(const DeviceId& device);
   // Online, but without a hello of this session for a while: to be asked, each at most every few seconds.
   [[nodiscard]] std::vector<DeviceId> silent(SteadyTime now);
 
@@ -43,6 +43,8 @@ class Fleet {
   void on_hello(Device& device, wire::Hello hello);
 
  private:
+  void take(registry::DeviceRow row);
+
   registry::Registry& registry_;
   std::map<DeviceId, Device> devices_;
 };

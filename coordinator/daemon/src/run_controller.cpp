@@ -61,6 +61,8 @@ void RunController::feed(const ClusterId& node, const rounds::Event& event) {
 void RunController::advance(const std::function<std::vector<rounds::NodeAction>()>& step) {
   const rounds::Tree before = active_->tree;
   const auto actions = step();
+  const log::Field run("FLOPS_RUN", active_->id().str());
+  const log::Field round("FLOPS_ROUND", std::to_string(active_->tree.top.round));
   log_reasons(before, active_->tree);
   save(before);
   count_dropped(before, actions);

@@ -70,6 +70,8 @@ class RunController {
   void tick();
   void connected();  // the link is up: publish what is retained
   void device_lost(const DeviceId& device);
+  // It gets no work any more, and what it has not finished does not count: its task is taken back and fails.
+  void exclude(const DeviceId& device, std::string_view reason);
   void device_said_hello(const DeviceId& device);
 
   void on_ack(const DeviceId& device, const wire::Ack& ack);

@@ -241,4 +241,19 @@ void RunController::device_lost(const DeviceId& device) {
   send_grants();
 }
 
+void RunController::exclude(const DeviceId& device, std::string_view reason) {
+  expected_.erase(device);
+  if (!active_) {
+    return;
+  }
+  const Seat seat = seat_of(device);
+  if (seat.participant == nullptr || seat.participant->answer != rounds::Answer::none) {
+    return;
+  }
+  const ClusterId node = seat.node;
+  const rounds::Participant participant = *seat.participant;
+  perform(node, rounds::CancelTask{device, participant.task, participant.round, std::string(reason)});
+  feed(node, rounds::TaskFailed{device, participant.task, std::string(reason)});
+}
+
 }  // namespace flops::coordinator

@@ -1,20 +1,10 @@
-// Tokens, devices and small named values.
-#include <algorithm>
-
+// Small named values, and who may use the API.
 #include "flops/registry/registry.hpp"
 #include "schema.hpp"
 
 namespace flops::registry {
 
 using store::Row;
-
-namespace {
-
-wire::Role role_of(const std::string& text) {
-  return text == wire::to_string(wire::Role::cluster) ? wire::Role::cluster : wire::Role::device;
-}
-
-}  // namespace
 
 std::string_view to_string(Role role) {
   switch (role) {
@@ -23,6 +13,15 @@ std::string_view to_string(Role role) {
     case Role::admin: return "admin";
   }
   return "";
+}
+
+std::optional<Role> parse_role(std::string_view text) {
+  for (const Role role : {Role::viewer, Role::operate, Role::admin}) {
+    if (text == to_string(role)) {
+      return role;
+    }
+  }
+  return std::nullopt;
 }
 
 Result<Registry> Registry::open(const std::filesystem::path& file, const Clock& clock,
@@ -51,145 +50,67 @@ Result<> Registry::set_meta(std::string_view key, std::string_view value) {
 
 Result<> Registry::add_api_token(const Digest& secret, Role role, std::string_view name) {
   const std::string hex = secret.hex();
+  auto taken = database_.text("SELECT name FROM api_tokens WHERE name = ?", {name});
+  if (!taken || *taken) {
+    return taken ? fail(ErrorKind::permanent, "there is a token with the name '{}'", name) : fail(taken.error());
+  }
   return database_.run("INSERT INTO api_tokens(secret, role, name, created_at) VALUES(?, ?, ?, ?)",
                        {hex, to_string(role), name, now()});
 }
 
-Result<std::optional<Role>> Registry::api_role(const Digest& secret) {
+Result<std::optional<ApiCaller>> Registry::api_caller(const Digest& secret) {
   const std::string hex = secret.hex();
-  auto name = database_.text("SELECT role FROM api_tokens WHERE secret = ?", {hex});
-  if (!name) {
-    return fail(name.error());
-  }
-  for (const Role role : {Role::viewer, Role::operate, Role::admin}) {
-    if (*name == to_string(role)) {
-      return role;
+  std::optional<ApiCaller> caller;
+  auto read = database_.each("SELECT name, role FROM api_tokens WHERE secret = ?", {hex}, [&](const Row& row) {
+    if (const auto role = parse_role(row.text(1))) {
+      caller = ApiCaller{row.text(0), *role};
     }
+    return Result<>();
+  });
+  if (!read) {
+    return fail(read.error());
   }
-  return std::nullopt;
+  return caller;
 }
 
-Result<std::int64_t> Registry::add_enrolment_token(const Digest& secret, std::int64_t uses, std::int64_t expires_at,
-                                                   std::string_view note, wire::Role role) {
-  const std::string hex = secret.hex();
-  auto added = database_.run(
-      "INSERT INTO enrolment_tokens(secret, note, uses_left, expires_at, created_at, role) VALUES(?, ?, ?, ?, ?, ?)",
-      {hex, note, uses, expires_at, now(), wire::to_string(role)});
-  if (!added) {
-    return fail(added.error());
-  }
-  return database_.last_row_id();
-}
-
-Result<std::vector<EnrolmentTokenRow>> Registry::enrolment_tokens() {
-  std::vector<EnrolmentTokenRow> rows;
-  auto read = database_.each(
-      "SELECT id, note, uses_left, expires_at, created_at, role FROM enrolment_tokens ORDER BY id DESC LIMIT 1000", {},
-      [&](const Row& row) -> Result<> {
-        rows.push_back(
-            {row.integer(0), row.text(1), row.integer(2), row.integer(3), row.integer(4), role_of(row.text(5))});
-        return {};
-      });
+Result<std::vector<ApiTokenRow>> Registry::api_tokens() {
+  std::vector<ApiTokenRow> rows;
+  auto read = database_.each("SELECT name, role, created_at FROM api_tokens ORDER BY name", {}, [&](const Row& row) {
+    rows.push_back({{row.text(0), parse_role(row.text(1)).value_or(Role::viewer)}, row.integer(2)});
+    return Result<>();
+  });
   if (!read) {
     return fail(read.error());
   }
   return rows;
 }
 
-Result<Registry::Enrolment> Registry::enrol(const Digest& secret, const Newcomer& newcomer,
-                                            const std::function<Result<Issued>()>& issue) {
-  const std::string hex = secret.hex();
-  const auto& [device, public_key, role] = newcomer;
-  Enrolment outcome = Enrolment::done;
-  auto done = database_.transaction([&]() -> Result<> {
-    std::optional<EnrolmentTokenRow> token;
-    auto read = database_.each("SELECT id, uses_left, expires_at, role FROM enrolment_tokens WHERE secret = ?", {hex},
-                               [&](const Row& row) -> Result<> {
-                                 token = EnrolmentTokenRow{row.integer(0), "", row.integer(1),
-                                                           row.integer(2), 0,  role_of(row.text(3))};
-                                 return {};
-                               });
-    if (!read) {
-      return read;
-    }
-    auto holder = database_.text("SELECT public_key FROM devices WHERE id = ?", {device.str()});
-    auto last_token = holder ? database_.text("SELECT token FROM devices WHERE id = ?", {device.str()}) : holder;
-    if (!last_token) {
-      return fail(last_token.error());
-    }
-    const bool again = token && *holder && **holder == public_key && **last_token == std::to_string(token->id);
-    if (!token) {
-      outcome = Enrolment::token_unknown;
-    } else if (token->uses_left <= 0 && !again) {
-      outcome = Enrolment::token_used;
-    } else if (token->expires_at <= now()) {
-      outcome = Enrolment::token_expired;
-    } else if (role && *role != token->role) {
-      outcome = Enrolment::token_role;
-    } else if (*holder && **holder != public_key) {
-      outcome = Enrolment::device_exists;
-    }
-    if (outcome != Enrolment::done) {
-      return {};
-    }
-    auto issued = issue();
-    if (!issued) {
-      return fail(issued.error());
-    }
-    auto used = again
-                    ? Result<>()
-                    : database_.run("UPDATE enrolment_tokens SET uses_left = uses_left - 1 WHERE id = ?", {token->id});
-    if (!used) {
-      return used;
-    }
-    return database_.run(
-        "INSERT INTO devices(id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen, "
-        "role, token) VALUES(?1, 'accepted', ?2, ?3, ?4, ?5, 0, ?6, ?7) ON CONFLICT(id) DO UPDATE SET "
-        "certificate_serial = ?3, certificate_not_after = ?4, enrolled_at = ?5, role = ?6, token = ?7",
-        {device.str(), public_key, issued->serial, issued->not_after, now(), wire::to_string(token->role), token->id});
-  });
-  if (!done) {
-    return fail(done.error());
+Result<bool> Registry::remove_api_token(std::string_view name) {
+  auto removed = database_.run("DELETE FROM api_tokens WHERE name = ?", {name});
+  if (!removed) {
+    return fail(removed.error());
   }
-  return outcome;
+  return database_.changes() > 0;
 }
 
-Result<std::vector<DeviceRow>> Registry::devices() {
-  std::vector<DeviceRow> rows;
+Result<> Registry::note(std::string_view who, std::string_view action, std::string_view target,
+                        std::string_view detail) {
+  return database_.run("INSERT INTO audit(at, who, action, target, detail) VALUES(?, ?, ?, ?, ?)",
+                       {now(), who, action, target, detail});
+}
+
+Result<std::vector<AuditRow>> Registry::audit_log(std::string_view target, std::int64_t limit) {
+  std::vector<AuditRow> rows;
   auto read = database_.each(
-      "SELECT id, state, public_key, certificate_serial, certificate_not_after, enrolled_at, last_seen, hello, role "
-      "FROM devices ORDER BY id",
-      {}, [&](const Row& row) -> Result<> {
-        auto id = DeviceId::parse(row.text(0));
-        if (!id) {
-          return fail(ErrorKind::corrupt, "devices: {}", id.error().what);
-        }
-        DeviceRow device{
-            *id,          row.text(1),         row.text(2), row.text(3), row.integer(4), row.integer(5), row.integer(6),
-            std::nullopt, role_of(row.text(8))};
-        if (!row.is_null(7)) {
-          if (auto hello = wire::decode<wire::Hello>(row.text(7)); hello) {
-            device.hello = *std::move(hello);
-          }
-        }
-        rows.push_back(std::move(device));
-        return {};
+      "SELECT at, who, action, target, detail FROM audit WHERE ?1 = '' OR target = ?1 ORDER BY id DESC LIMIT ?2",
+      {target, limit}, [&](const Row& row) {
+        rows.push_back({row.integer(0), row.text(1), row.text(2), row.text(3), row.text(4)});
+        return Result<>();
       });
   if (!read) {
     return fail(read.error());
   }
   return rows;
-}
-
-Result<> Registry::save_hello(const DeviceId& device, const wire::Hello& hello) {
-  const std::string text = wire::encode(hello);
-  return step([&] {
-    return database_.run("UPDATE devices SET hello = ?, last_seen = ? WHERE id = ?", {text, now(), device.str()});
-  });
-}
-
-Result<> Registry::save_seen(const DeviceId& device) {
-  return step([&] { return database_.run("UPDATE devices SET last_seen = ? WHERE id = ?", {now(), device.str()}); });
 }
 
 }  // namespace flops::registry

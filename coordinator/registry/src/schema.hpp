@@ -6,7 +6,7 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 8> migrations = {
+inline constexpr std::array<std::string_view, 9> migrations = {
     R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
@@ -145,6 +145,23 @@ ALTER TABLE devices ADD COLUMN role TEXT NOT NULL DEFAULT 'device';
 ALTER TABLE devices ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
 UPDATE devices SET role = 'cluster' WHERE
   CASE WHEN json_valid(hello) THEN json_extract(hello, '$.role') END = 'cluster';
+)sql",
+    // The life of a device: every certificate it may hold (`pem` is empty of those from before), tokens for one device
+    // or with an approval by hand, what the operator wants of it, who did what.
+    R"sql(
+CREATE TABLE certificates(
+  serial TEXT PRIMARY KEY, device TEXT NOT NULL, issued_at INTEGER NOT NULL, not_after INTEGER NOT NULL,
+  revoked_at INTEGER NOT NULL DEFAULT 0, pem TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX certificates_device ON certificates(device);
+INSERT OR IGNORE INTO certificates SELECT certificate_serial, id, enrolled_at, certificate_not_after, 0, '' FROM devices;
+ALTER TABLE devices ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+ALTER TABLE devices ADD COLUMN wanted TEXT NOT NULL DEFAULT '';
+ALTER TABLE enrolment_tokens ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE enrolment_tokens ADD COLUMN device TEXT NOT NULL DEFAULT '';
+CREATE TABLE audit(
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL,
+  detail TEXT NOT NULL);
+CREATE INDEX audit_target ON audit(target);
 )sql"};
 
 }  // namespace flops::registry

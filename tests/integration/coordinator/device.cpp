@@ -119,6 +119,24 @@ void Device::await_connected(bool with_hello) {
   }
 }
 
+std::string Device::try_to_connect() {
+  begin_to_connect();
+  REQUIRE(run_until(coordinator_.loop(), [&] { return ready_ || !failure_.empty(); }));
+  if (failure_.empty()) {
+    await_connected();
+  }
+  return failure_;
+}
+
+std::string Device::csr() const {
+  return crypto::make_csr(crypto::PrivateKey::from_pem(key_pem_).value(), id_.str()).value();
+}
+
+void Device::new_key() {
+  key_pem_ = crypto::PrivateKey::generate().value().to_pem().value();
+  REQUIRE(replace_file(folder_ / "key.pem", key_pem_, 0600).has_value());
+}
+
 void Device::say_hello() {
   wire::Hello hello;
   hello.session = "s";

@@ -39,6 +39,9 @@ class Device {
   // The two halves of connect(), for several at once.
   void begin_to_connect();
   void await_connected(bool with_hello = true);
+  // Empty when it is let in; with connect()'s session, state and hello then.
+  [[nodiscard]] std::string try_to_connect();
+  [[nodiscard]] bool connected() const { return client_ && client_->connected(); }
   // Said with the next hello.
   void label(const std::string& name, const std::string& value) { labels_[name] = value; }
   void role(wire::Role role) { role_ = role; }
@@ -65,6 +68,9 @@ class Device {
   void send_chunk(const Digest& blob, std::uint32_t n, const std::string& bytes);
 
   [[nodiscard]] const DeviceId& id() const { return id_; }
+  [[nodiscard]] std::string csr() const;
+  [[nodiscard]] std::filesystem::path certificate_file() const { return folder_ / "certificate.pem"; }
+  void new_key();  // the one there was is lost
   void drop() { client_.reset(); }
 
  private:

@@ -173,6 +173,46 @@ TEST_CASE("config: the reference is a file that can be loaded again") {
   CHECK(says(config_reference(), "device = "));
 }
 
+TEST_CASE("wishes: what the operator wants is checked like the file, and taken as a whole or not at all") {
+  const Config base =
+      parse_config("device = 'pi-1'\n[labels]\nsite = 'hall-1'\nrack = '2'\n[conditions]\nmin_battery = 20\n",
+                   "agent.toml")
+          .value();
+  const Config wished = with_wishes(base, {{"site", "hall-3"}},
+                                    {{"conditions.max_temperature", "70"},
+                                     {"conditions.time_windows", "['22:00-06:00']"},
+                                     {"conditions.metered", "'pause'"},
+                                     {"log_level", "\"debug\""}})
+                            .value();
+  CHECK(wished.labels.at("site") == "hall-3");
+  CHECK(wished.labels.at("rack") == "2");
+  CHECK(wished.conditions.max_temperature == 70);
+  CHECK(wished.conditions.min_battery == 20);
+  CHECK(wished.conditions.time_windows.size() == 1);
+  CHECK(wished.conditions.pause_when_metered);
+  CHECK(wished.log_level == "debug");
+  CHECK(wished.device == base.device);
+
+  struct Row {
+    std::string key;
+    std::string value;
+    std::string complaint;
+  };
+  for (const Row& row :
+       {Row{"conditions.max_temperature", "'hot'", "max_temperature"},
+        Row{"conditions.max_temperature", "1000", "out of range"}, Row{"state.folder", "'/'", "unknown key"},
+        Row{"conditions.system_root", "'/x'", "unknown key"},
+        Row{"log_level", "'debug'\ndevice = 'other'", "is no setting"},
+        Row{"log_level = 'debug'\ndevice", "'other'", "is no setting"},
+        Row{"conditions.max_temperature", "", "settings:1"}}) {
+    CAPTURE(row.key);
+    const auto refused = with_wishes(base, {}, {{row.key, row.value}});
+    REQUIRE_FALSE(refused.has_value());
+    CHECK_MESSAGE(refused.error().what.find(row.complaint) != std::string::npos, refused.error().what);
+  }
+  CHECK_FALSE(with_wishes(base, {{"long", std::string(129, 'x')}}, {}).has_value());
+}
+
 TEST_CASE("config: the uplink of a site names the site's coordinator, and has no data of its own") {
   const std::string site = "device = 'hall-3'\n[site]\nurl = 'https://localhost:8443'\n";
   const auto config = parse_config(site + "ca_file = 'ca.pem'\ntoken_file = '/run/token'", "/etc/flops/agent.toml");

@@ -5,8 +5,8 @@
 
 #include <doctest/doctest.h>
 
-#include "flops/agent_daemon/idx.hpp"
 #include "flops/agent_daemon/inventory.hpp"
+#include "flops/agent_data/idx.hpp"
 #include "flops/core/file.hpp"
 #include "flops/test/temporary_folder.hpp"
 
@@ -90,6 +90,40 @@ TEST_CASE("sensors: temperature and battery, and what says that there is none") 
   CHECK(sensors.temperature == 56);
   CHECK(sensors.battery_percent == 73);
   CHECK(sensors.load >= 0);
+}
+
+TEST_CASE("machine: what it is, by the device tree or by its maker, and what it can compute with") {
+  const test::TemporaryFolder root;
+  CHECK(machine(root.path()).model.empty());
+  CHECK(machine(root.path()).accelerator.empty());
+  write(root / "sys/class/dmi/id/sys_vendor", "ACME\n");
+  write(root / "sys/class/dmi/id/product_name", "Box 3 \n");
+  CHECK(machine(root.path()).model == "ACME Box 3");
+  write(root / "proc/device-tree/model", std::string("Raspberry Pi 4 Model B Rev 1.4\0", 31));
+  write(root / "etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n");
+  write(root / "dev/nvhost-gpu", "");
+  const Machine found = machine(root.path());
+  CHECK(found.model == "Raspberry Pi 4 Model B Rev 1.4");
+  CHECK(found.system == "Debian GNU/Linux 12 (bookworm)");
+  CHECK(found.accelerator == "NVIDIA Tegra");
+  write(root / "proc/device-tree/model", "a\x1b[31mb" + std::string(500, 'x'));
+  CHECK(machine(root.path()).model.substr(0, 7) == "a?[31mb");
+  CHECK(machine(root.path()).model.size() == 128);
+}
+
+TEST_CASE("sensors: a Raspberry Pi says when its power supply is too weak") {
+  const test::TemporaryFolder sys;
+  CHECK_FALSE(read_sensors(sys.path()).undervoltage);
+  write(sys / "class/hwmon/hwmon1/name", "rpi_volt\n");
+  write(sys / "class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
+  CHECK(read_sensors(sys.path()).undervoltage);
+  const auto firmware = sys / "devices/platform/soc/soc:firmware/get_throttled";
+  write(firmware, "50000\n");  // it was so, and is not now
+  CHECK_FALSE(read_sensors(sys.path()).undervoltage);
+  write(firmware, "50005\n");
+  CHECK(read_sensors(sys.path()).undervoltage);
+  write(firmware, "0x50000\n");
+  CHECK_FALSE(read_sensors(sys.path()).undervoltage);
 }
 
 TEST_CASE("machine: what every Linux knows is there") {

@@ -22,7 +22,13 @@ struct Fixture {
 };
 
 const DeviceId device = DeviceId::parse("d-1").value();
-const auto issue = [] { return Result<Registry::Issued>(Registry::Issued{"ab", 123}); };
+// Of a month, from the time it is asked for.
+std::function<Result<IssuedCertificate>()> issuer(const FakeClock& clock, std::string serial) {
+  return [&clock, serial] {
+    const std::int64_t now = unix_ms(clock.wall()) / 1000;
+    return Result<IssuedCertificate>(IssuedCertificate{serial, now, now + 30 * 86'400, "pem " + serial});
+  };
+}
 
 rounds::RunSpec spec() {
   rounds::RunSpec run;
@@ -36,45 +42,46 @@ rounds::RunSpec spec() {
 TEST_CASE("registry: tokens are used up, expire, and are never mistaken") {
   Fixture fixture;
   Registry registry = fixture.open();
+  const auto issue = issuer(fixture.clock, "ab");
   const Digest secret = crypto::sha256("secret");
   const std::int64_t soon = unix_ms(fixture.clock.wall()) + 60'000;
-  REQUIRE(registry.add_enrolment_token(secret, 2, soon, "two uses").has_value());
+  REQUIRE(registry.add_enrolment_token({secret, 2, soon, "two uses"}).has_value());
 
-  CHECK(registry.enrol(crypto::sha256("other"), {device, "k1"}, issue).value() == Registry::Enrolment::token_unknown);
-  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);
-  CHECK(registry.enrol(secret, {device, "k2"}, issue).value() == Registry::Enrolment::device_exists);
+  CHECK(registry.enrol(crypto::sha256("other"), {device, "k1"}, issue).value().outcome == Enrolment::token_unknown);
+  CHECK(registry.enrol(secret, {device, "k1"}, issue).value().outcome == Enrolment::done);
+  CHECK(registry.enrol(secret, {device, "k2"}, issue).value().outcome == Enrolment::device_exists);
   const auto uses_left = [&] { return registry.enrolment_tokens().value().back().uses_left; };
   CHECK(uses_left() == 1);
-  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);  // its answer was lost
+  CHECK(registry.enrol(secret, {device, "k1"}, issue).value().outcome == Enrolment::done);  // its answer was lost
   CHECK(uses_left() == 1);
   const DeviceId other = DeviceId::parse("d-2").value();
-  CHECK(registry.enrol(secret, {other, "k2"}, issue).value() == Registry::Enrolment::done);
-  CHECK(registry.enrol(secret, {DeviceId::parse("d-3").value(), "k3"}, issue).value() ==
-        Registry::Enrolment::token_used);
-  CHECK(registry.enrol(secret, {device, "k2"}, issue).value() == Registry::Enrolment::token_used);
-  CHECK(registry.enrol(secret, {device, "k1"}, issue).value() == Registry::Enrolment::done);
+  CHECK(registry.enrol(secret, {other, "k2"}, issue).value().outcome == Enrolment::done);
+  CHECK(registry.enrol(secret, {DeviceId::parse("d-3").value(), "k3"}, issue).value().outcome == Enrolment::token_used);
+  CHECK(registry.enrol(secret, {device, "k2"}, issue).value().outcome == Enrolment::token_used);
+  CHECK(registry.enrol(secret, {device, "k1"}, issue).value().outcome == Enrolment::done);
   CHECK(registry.devices().value().size() == 2);
 
   const Digest late = crypto::sha256("late");
-  REQUIRE(registry.add_enrolment_token(late, 5, soon, "").has_value());
+  REQUIRE(registry.add_enrolment_token({late, 5, soon}).has_value());
   fixture.clock.advance(61s);
-  CHECK(registry.enrol(late, {device, "k1"}, issue).value() == Registry::Enrolment::token_expired);
+  CHECK(registry.enrol(late, {device, "k1"}, issue).value().outcome == Enrolment::token_expired);
 }
 
 TEST_CASE("registry: what somebody is, is by the token it enrolled with") {
   Fixture fixture;
   Registry registry = fixture.open();
+  const auto issue = issuer(fixture.clock, "ab");
   const std::int64_t soon = unix_ms(fixture.clock.wall()) + 60'000;
   const Digest plain = crypto::sha256("plain");
   const Digest for_sites = crypto::sha256("sites");
-  REQUIRE(registry.add_enrolment_token(plain, 1, soon, "").has_value());
-  REQUIRE(registry.add_enrolment_token(for_sites, 1, soon, "", wire::Role::cluster).has_value());
-  CHECK(registry.enrol(plain, {device, "k", wire::Role::cluster}, issue).value() == Registry::Enrolment::token_role);
+  REQUIRE(registry.add_enrolment_token({plain, 1, soon}).has_value());
+  REQUIRE(registry.add_enrolment_token({for_sites, 1, soon, "", wire::Role::cluster}).has_value());
+  CHECK(registry.enrol(plain, {device, "k", wire::Role::cluster}, issue).value().outcome == Enrolment::token_role);
   CHECK(registry.devices().value().empty());
-  CHECK(registry.enrol(plain, {device, "k"}, issue).value() == Registry::Enrolment::done);
+  CHECK(registry.enrol(plain, {device, "k"}, issue).value().outcome == Enrolment::done);
   CHECK(registry.devices().value().at(0).role == wire::Role::device);
-  CHECK(registry.enrol(for_sites, {device, "k", wire::Role::cluster}, issue).value() ==
-        Registry::Enrolment::done);  // it is a site now
+  CHECK(registry.enrol(for_sites, {device, "k", wire::Role::cluster}, issue).value().outcome ==
+        Enrolment::done);  // it is a site now
   CHECK(registry.devices().value().at(0).role == wire::Role::cluster);
   const auto tokens = registry.enrolment_tokens().value();
   CHECK(tokens.at(0).role == wire::Role::cluster);
@@ -86,8 +93,8 @@ TEST_CASE("registry: when no certificate can be made, the token keeps its use an
   Fixture fixture;
   Registry registry = fixture.open();
   const Digest secret = crypto::sha256("secret");
-  REQUIRE(registry.add_enrolment_token(secret, 1, unix_ms(fixture.clock.wall()) + 60'000, "").has_value());
-  const auto broken = [] { return Result<Registry::Issued>(fail(ErrorKind::resource, "no entropy")); };
+  REQUIRE(registry.add_enrolment_token({secret, 1, unix_ms(fixture.clock.wall()) + 60'000}).has_value());
+  const auto broken = [] { return Result<IssuedCertificate>(fail(ErrorKind::resource, "no entropy")); };
   CHECK_FALSE(registry.enrol(secret, {device, "k"}, broken).has_value());
   CHECK(registry.devices().value().empty());
   CHECK(registry.enrolment_tokens().value().at(0).uses_left == 1);
@@ -220,9 +227,15 @@ TEST_CASE("registry: API tokens have one role each") {
   Registry registry = fixture.open();
   REQUIRE(registry.add_api_token(crypto::sha256("a"), Role::admin, "admin").has_value());
   REQUIRE(registry.add_api_token(crypto::sha256("v"), Role::viewer, "view").has_value());
-  CHECK(registry.api_role(crypto::sha256("a")).value() == Role::admin);
-  CHECK(registry.api_role(crypto::sha256("v")).value() == Role::viewer);
-  CHECK_FALSE(registry.api_role(crypto::sha256("x")).value().has_value());
+  CHECK(registry.api_caller(crypto::sha256("a")).value()->role == Role::admin);
+  CHECK(registry.api_caller(crypto::sha256("v")).value()->role == Role::viewer);
+  CHECK(registry.api_caller(crypto::sha256("v")).value()->name == "view");
+  CHECK_FALSE(registry.api_caller(crypto::sha256("x")).value().has_value());
+  CHECK(registry.add_api_token(crypto::sha256("b"), Role::admin, "view").error().kind == ErrorKind::permanent);
+  CHECK(registry.api_tokens().value().size() == 2);
+  CHECK(registry.remove_api_token("view").value());
+  CHECK_FALSE(registry.remove_api_token("view").value());
+  CHECK_FALSE(registry.api_caller(crypto::sha256("v")).value().has_value());
 }
 
 TEST_CASE("registry: a run that another version wrote is left out when it is over, and named when it is not") {

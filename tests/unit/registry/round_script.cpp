@@ -66,9 +66,11 @@ Result<> expect_true(const Result<bool>& outcome, const char* what) {
 }
 
 Result<> enrol(Registry& registry, const DeviceId& device) {
-  const auto issue = [&] { return Result<Registry::Issued>(Registry::Issued{"serial-" + device.str(), 123}); };
+  const auto issue = [&] {
+    return Result<IssuedCertificate>(IssuedCertificate{"serial-" + device.str(), 1, INT64_MAX / 2, "pem"});
+  };
   const auto outcome = registry.enrol(digest("token"), {device, "key-" + device.str()}, issue);
-  return expect_true(outcome ? Result<bool>(*outcome == Registry::Enrolment::done) : fail(outcome.error()),
+  return expect_true(outcome ? Result<bool>(outcome->outcome == Enrolment::done) : fail(outcome.error()),
                      "not enrolled");
 }
 
@@ -77,7 +79,7 @@ void enrol_devices(std::vector<Call>& script) {
   script.push_back({"API token", true,
                     [](Registry& registry) { return registry.add_api_token(digest("api"), Role::admin, "admin"); }});
   script.push_back({"enrolment token", true, [](Registry& registry) -> Result<> {
-                      const auto added = registry.add_enrolment_token(digest("token"), 2, INT64_MAX, "two");
+                      const auto added = registry.add_enrolment_token({digest("token"), 2, INT64_MAX, "two"});
                       return added ? Result<>() : fail(added.error());
                     }});
   for (const DeviceId& device : devices) {

@@ -33,8 +33,9 @@ struct Config {
   std::int64_t model_quota_mb = 1024;   // on the disk, of models that are kept for the next rounds
   std::int64_t outbox_quota_mb = 1024;  // of updates that wait for their receipts; beyond it no new training is taken
 
-  std::filesystem::path trainer_program;  // default: flops-trainer beside the agent's own program
-  std::int64_t trainer_threads = 0;       // 0: all cores
+  std::filesystem::path trainer_program;        // default: flops-trainer beside the agent's own program
+  std::filesystem::path trainer_control_group;  // found at the start, not configured; empty: the agent's
+  std::int64_t trainer_threads = 0;             // 0: all cores
   std::chrono::milliseconds trainer_warm_for{120'000};
   std::int64_t trainer_memory_limit_mb = 4096;
   std::int64_t trainer_nice = 10;
@@ -63,6 +64,12 @@ struct Config {
 [[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
 // The same for text; `name` stands for the file, and relative paths are resolved against its folder.
 [[nodiscard]] Result<Config> parse_config(std::string_view toml, const std::string& name);
+
+// `base` with what the operator wants of this device: labels are added, or take the place of those with the same name;
+// settings are log_level and those of [conditions] but system_root, by their keys, with values as TOML.
+// permanent: everything that is wrong, one problem a line.
+[[nodiscard]] Result<Config> with_wishes(const Config& base, const std::map<std::string, std::string>& labels,
+                                         const std::map<std::string, std::string>& settings);
 
 // All settings as a commented TOML file, with the values of `config`.
 [[nodiscard]] std::string config_reference(const Config& config);

@@ -51,11 +51,22 @@ struct Applicant {
   DeviceId device;
   bool site = false;                                       // the uplink of a site; by its token it must be one
   std::optional<AuthorityFiles> authority = std::nullopt;  // only of a site
+  bool new_key = false;                                    // in the place of the one there is, once that is enrolled
 };
+
+// A request for a new certificate for the device's key, to be sent as Renew. Errors as of load_identity().
+[[nodiscard]] Result<std::string> renewal_request(const Identity& identity);
+// Puts a new certificate in the place of the one there is. denied: it is not for this device and this key, is not from
+// the fleet's CA, or ends before the one there is.
+[[nodiscard]] Result<> accept_certificate(const Identity& identity, const std::string& certificate_pem);
+// Fetches and accepts a new certificate over HTTPS: for a device whose certificate has expired, which the broker does
+// not let in. Blocking, for half a minute at most. Errors as of enrol(), and of accept_certificate().
+[[nodiscard]] Result<> renew_expired(const Identity& identity);
 
 // denied: the token is malformed, unknown, used or expired, the CA is not the token's, another key holds this id, or
 // the token is for sites and this is none, or the other way round; with `authority`, also when the coordinator gave no
 // CA's certificate for its key.
+// resource: the coordinator waits for somebody to approve this device; the same call asks again.
 // transient: the coordinator cannot be reached or is not ready; clock: this device's clock is wrong. The same call may
 // be repeated after both (the key is kept).
 [[nodiscard]] Result<Identity> enrol(const std::filesystem::path& state_folder, const Applicant& applicant,

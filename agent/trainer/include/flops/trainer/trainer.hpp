@@ -63,6 +63,7 @@ struct ProcessTrainerOptions {
   int nice = 10;
   std::chrono::milliseconds suspend_grace{60'000};  // a batch may take long; killed, it would be lost every time
   std::chrono::milliseconds cancel_grace{10'000};   // cancel or stop -> SIGTERM -> (2 s) SIGKILL
+  std::filesystem::path control_group;              // that the worker lives in (process::Command)
   bool background = true;                           // only with what other programs leave (process::Command)
 };
 

@@ -24,6 +24,11 @@ namespace flops::report {
 [[nodiscard]] std::string devices_table(const boost::json::value& answer);
 [[nodiscard]] std::string status_details(const boost::json::value& status);
 [[nodiscard]] std::string device_details(const boost::json::value& device);
+// What may change of it from second to second, on one line.
+[[nodiscard]] std::string device_line(const boost::json::value& device);
+[[nodiscard]] std::string report_text(const boost::json::value& answer);  // what a device told, made harmless
+[[nodiscard]] std::string access_table(const boost::json::value& answer);
+[[nodiscard]] std::string audit_table(const boost::json::value& answer);
 [[nodiscard]] std::string runs_table(const boost::json::value& answer);
 [[nodiscard]] std::string run_details(const boost::json::value& run);  // with its rounds and clusters
 [[nodiscard]] std::string clusters_table(const boost::json::value& answer);

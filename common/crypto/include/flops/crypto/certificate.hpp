@@ -28,6 +28,9 @@ struct CertificateInfo {
 // exactly one CN.
 [[nodiscard]] Result<CertificateInfo> read_certificate(std::string_view pem);
 
+// Whether the first certificate in `ca_pem` has issued the first one in `pem`, by name and signature.
+[[nodiscard]] bool issued_by(std::string_view pem, std::string_view ca_pem);
+
 // A CA's certificate as a trust store needs it: marked as trusted itself for TLS clients and servers ("TRUSTED
 // CERTIFICATE", openssl-x509(1), -trustout), so that chains end with it. That of an authority under another one is then
 // enough to verify what it has issued, and nothing that others under the same root have issued is accepted with it.
@@ -73,8 +76,7 @@ class CertificateAuthority {
   [[nodiscard]] Result<std::string> issue_authority(std::string_view csr_pem, std::string_view name,
                                                     std::chrono::seconds lifetime = std::chrono::hours(24 *
                                                                                                        3650)) const;
-  // Whether this authority has issued the first certificate in `pem`, by name and signature.
-  [[nodiscard]] bool has_issued(std::string_view pem) const;
+  [[nodiscard]] bool has_issued(std::string_view pem) const { return issued_by(pem, certificate_pem_); }
   // PEM CRL valid for `lifetime`; an empty list is a valid CRL.
   [[nodiscard]] Result<std::string> revocation_list(const std::vector<RevokedCertificate>& revoked, std::int64_t number,
                                                     std::chrono::seconds lifetime = std::chrono::hours(24 *

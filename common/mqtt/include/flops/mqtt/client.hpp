@@ -119,4 +119,10 @@ class Client {
   [[nodiscard]] virtual Stats stats() const = 0;
 };
 
+// Whether the broker would let this client in, without connecting as it: a TLS handshake with its certificate, and a
+// second for the broker to object. denied: a certificate was refused, by us or by the broker; clock: because of this
+// machine's clock; permanent: a file cannot be used; transient: the rest, and a name that is not known. Blocking, for a
+// few seconds (longer only while a name server does not answer).
+[[nodiscard]] Result<> examine(const Options& options);
+
 }  // namespace flops::mqtt

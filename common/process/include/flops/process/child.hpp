@@ -29,8 +29,9 @@ struct Command {
   // SCHED_IDLE, the idle I/O class, and a session of its own whose scheduling group (autogroup) steps back too.
   // Between control groups the kernel goes by their weights: docs/configuration.md.
   bool background = false;
-  std::uint64_t data_limit_bytes = 0;  // RLIMIT_DATA; 0: none
-  int oom_score_adj = 0;               // 0 to 1000: the higher, the sooner it is killed when memory is short
+  std::uint64_t data_limit_bytes = 0;   // RLIMIT_DATA; 0: none
+  std::filesystem::path control_group;  // folder of cgroup v2 that it and its children live in; empty: the parent's
+  int oom_score_adj = 0;                // 0 to 1000: the higher, the sooner it is killed when memory is short
 };
 
 struct Exit {
@@ -59,5 +60,9 @@ class Child {
   explicit Child(std::shared_ptr<State> state);
   std::shared_ptr<State> state_;
 };
+
+// For programs that may wait: spawns it and waits until it ends; SIGKILL after `patience`. Blocking. Errors as of
+// spawn().
+[[nodiscard]] Result<Exit> run_to_end(const Command& command, std::chrono::milliseconds patience);
 
 }  // namespace flops::process

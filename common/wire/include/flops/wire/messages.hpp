@@ -27,6 +27,14 @@ inline constexpr std::int64_t max_local_rounds = 1001;  // the task's own and 10
 inline constexpr std::int64_t max_steps = std::int64_t{1} << 31U;  // of the optimiser, in all local rounds of a task
 inline constexpr std::int64_t max_reconnect_window = 3600;         // seconds: no status keeps a device away for longer
 inline constexpr std::size_t max_part_spec = std::size_t{16} * 1024U;
+inline constexpr std::size_t max_pem = std::size_t{16} * 1024U;  // of a request or a certificate
+inline constexpr std::size_t max_labels = 32;
+inline constexpr std::size_t max_label_name = 64;
+inline constexpr std::size_t max_label_value = 128;
+inline constexpr std::size_t max_settings = 64;
+inline constexpr std::size_t max_setting = 1024;                         // of one setting's value, as TOML
+inline constexpr std::size_t max_report_part = std::size_t{24} * 1024U;  // bytes of text: JSON may double them
+inline constexpr std::int64_t max_report_parts = 32;
 
 // Codecs of updates. A sum is the exact one of a site's devices (docs/protocol-codec.md, "Partial sums").
 inline constexpr const char* lossless_codec = "lossless";
@@ -75,6 +83,10 @@ struct Hello {
   std::vector<Digest> models;  // versions held whole, usable as base of a delta
   std::vector<TaskId> tasks;   // taken and not yet receipted
   Role role = Role::device;
+  // What kind of machine it is, for people; empty: not known or not said.
+  std::string machine = {};      // "Raspberry Pi 4 Model B Rev 1.4"
+  std::string system = {};       // "Debian GNU/Linux 12 (bookworm)"
+  std::string accelerator = {};  // "NVIDIA Orin"
 
   bool operator==(const Hello&) const = default;
 };
@@ -143,6 +155,23 @@ struct LogLine {
   std::string text;
 
   bool operator==(const LogLine&) const = default;
+};
+
+// Asks for a new certificate for the key that the device has.
+struct Renew {
+  std::string csr;  // PKCS#10, PEM
+
+  bool operator==(const Renew&) const = default;
+};
+
+// A piece of what was asked for with ReportRequest.
+struct Report {
+  std::string request;
+  std::int64_t part = 1;  // 1 to parts
+  std::int64_t parts = 1;
+  std::string text;
+
+  bool operator==(const Report&) const = default;
 };
 
 // coordinator -> device --------------------------------------------------------------------------------------------
@@ -226,6 +255,37 @@ struct HelloRequest {
   bool operator==(const HelloRequest&) const = default;
 };
 
+// The answer to Renew.
+struct Certificate {
+  std::string certificate;  // PEM, for the device's key
+
+  bool operator==(const Certificate&) const = default;
+};
+
+// What the operator wants of the device, beside what its own configuration says; the whole of it each time.
+struct Configuration {
+  std::int64_t version = 0;                     // counts up with each change; 0: nothing was ever wanted
+  std::map<std::string, std::string> labels;    // added to its own, or in their place
+  std::map<std::string, std::string> settings;  // keys of the agent's configuration, and their values as TOML
+
+  bool operator==(const Configuration&) const = default;
+};
+
+// What the coordinator thinks of the device.
+struct Notice {
+  std::string state;   // accepted | quarantined
+  std::string reason;  // for people
+
+  bool operator==(const Notice&) const = default;
+};
+
+struct ReportRequest {
+  std::string request;  // an id of the asker's
+  std::string kind;     // log | diagnosis
+
+  bool operator==(const ReportRequest&) const = default;
+};
+
 // The code that tells a device that another machine uses its certificate.
 inline constexpr const char* identity_shared = "identity_shared";
 
@@ -266,6 +326,9 @@ struct DeviceState {
   std::vector<Condition> health = {};
   // Counts up within the session, so that a late or repeated state is known as such; 0: not said.
   std::int64_t sequence = 0;
+  std::int64_t configuration = 0;          // version of the Configuration that it works with
+  std::string configuration_problem = {};  // why it does not, or not wholly; empty: it does
+  bool undervoltage = false;               // a Raspberry Pi whose power supply is too weak
 
   bool operator==(const DeviceState&) const = default;
 };

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -40,6 +41,12 @@ struct MosquittoSettings {
 };
 
 [[nodiscard]] std::string mosquitto_conf(const MosquittoFiles& files, const MosquittoSettings& settings);
-[[nodiscard]] std::string mosquitto_acl(const FleetId& fleet);
+
+// Devices that may do less than others.
+struct Restrictions {
+  std::set<DeviceId> quarantined;  // no models, no updates
+  std::set<DeviceId> revoked;      // nothing
+};
+[[nodiscard]] std::string mosquitto_acl(const FleetId& fleet, const Restrictions& restrictions = {});
 
 }  // namespace flops::broker

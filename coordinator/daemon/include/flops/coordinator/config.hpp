@@ -41,7 +41,9 @@ struct Config {
   } parent;
 
   struct Enrolment {
-    std::chrono::milliseconds certificate_lifetime = std::chrono::hours(24 * 365);
+    std::chrono::milliseconds certificate_lifetime = std::chrono::hours(24 * 30);
+    std::chrono::milliseconds max_absence = std::chrono::hours(24 * 365);
+    bool quarantine_clones = true;
   } enrolment;
 
   struct Reconnect {

@@ -17,6 +17,9 @@ class Coordinator {
   // broker program missing. `failed` is called when it cannot go on later.
   [[nodiscard]] static Result<std::unique_ptr<Coordinator>> start(boost::asio::any_io_executor loop, Config config);
   virtual ~Coordinator() = default;
+  // The configuration file was changed: what can be taken while it runs is (log_level, [enrolment], [reconnect]),
+  // the rest at the next start.
+  virtual void reload(const Config& config) = 0;
   // Goes offline properly (status, DISCONNECT, broker ended); `done` within seconds.
   virtual void stop(std::function<void()> done) = 0;
 };

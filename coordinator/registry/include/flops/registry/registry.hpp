@@ -2,6 +2,7 @@
 // at the class. Errors are those of store::Database. Belongs to the loop's thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -16,36 +17,13 @@
 #include "flops/core/digest.hpp"
 #include "flops/core/error.hpp"
 #include "flops/core/id.hpp"
+#include "flops/registry/devices.hpp"
 #include "flops/rounds/part_request.hpp"
 #include "flops/rounds/tree.hpp"
 #include "flops/store/database.hpp"
 #include "flops/wire/messages.hpp"
 
 namespace flops::registry {
-
-enum class Role { viewer, operate, admin };
-[[nodiscard]] std::string_view to_string(Role role);
-
-struct EnrolmentTokenRow {
-  std::int64_t id = 0;
-  std::string note;
-  std::int64_t uses_left = 0;
-  std::int64_t expires_at = 0;  // ms
-  std::int64_t created_at = 0;
-  wire::Role role = wire::Role::device;  // of those who enrol with it
-};
-
-struct DeviceRow {
-  DeviceId id;
-  std::string state;       // accepted
-  std::string public_key;  // digest of the SubjectPublicKeyInfo
-  std::string certificate_serial;
-  std::int64_t certificate_not_after = 0;  // s
-  std::int64_t enrolled_at = 0;            // ms
-  std::int64_t last_seen = 0;              // ms
-  std::optional<wire::Hello> hello;        // its latest
-  wire::Role role = wire::Role::device;    // by its enrolment
-};
 
 // A round of the devices of a flat run or of a cluster; or a cycle, whose participants are clusters.
 struct RoundRow {
@@ -160,33 +138,42 @@ class Registry {
   [[nodiscard]] Result<std::optional<std::string>> meta(std::string_view key);
   [[nodiscard]] Result<> set_meta(std::string_view key, std::string_view value);
 
-  // API tokens: only digests are stored.
+  // API tokens: only digests are stored. A name is given once: permanent when it is taken.
   [[nodiscard]] Result<> add_api_token(const Digest& secret, Role role, std::string_view name);
-  [[nodiscard]] Result<std::optional<Role>> api_role(const Digest& secret);
+  [[nodiscard]] Result<std::optional<ApiCaller>> api_caller(const Digest& secret);
+  [[nodiscard]] Result<std::vector<ApiTokenRow>> api_tokens();
+  // False: there is none of this name.
+  [[nodiscard]] Result<bool> remove_api_token(std::string_view name);
 
-  [[nodiscard]] Result<std::int64_t> add_enrolment_token(const Digest& secret, std::int64_t uses,
-                                                         std::int64_t expires_at, std::string_view note,
-                                                         wire::Role role = wire::Role::device);
+  [[nodiscard]] Result<std::int64_t> add_enrolment_token(const NewToken& token);
   [[nodiscard]] Result<std::vector<EnrolmentTokenRow>> enrolment_tokens();
-
-  // token_role: the token is for sites and this is none, or the other way round.
-  enum class Enrolment { done, token_unknown, token_used, token_expired, token_role, device_exists };
-  struct Newcomer {
-    DeviceId device;
-    std::string public_key;                         // digest of the SubjectPublicKeyInfo
-    std::optional<wire::Role> role = std::nullopt;  // none: it does not say
-  };
   // Checks and uses up the token and writes the device with the token's role, or neither. `issue` makes the
-  // certificates inside the transaction, so that a token is not lost when that fails. Who enrolled last with this token
-  // and key uses up nothing: its answer was lost.
-  struct Issued {
-    std::string serial;
-    std::int64_t not_after = 0;
-  };
-  [[nodiscard]] Result<Enrolment> enrol(const Digest& secret, const Newcomer& newcomer,
-                                        const std::function<Result<Issued>()>& issue);
+  // certificate inside the transaction, so that a token is not lost when that fails; it is not called for a device that
+  // waits for approval.
+  [[nodiscard]] Result<Admission> enrol(const Digest& secret, const Newcomer& newcomer,
+                                        const std::function<Result<IssuedCertificate>()>& issue);
+  // A new certificate for a device that shows its key, or the newest one while that is good for long.
+  [[nodiscard]] Result<Renewal> renew(const DeviceId& device, const std::string& public_key,
+                                      std::chrono::milliseconds max_absence,
+                                      const std::function<Result<IssuedCertificate>()>& issue);
+
+  // permanent: there is no such device, or it cannot become that from what it is (may_become()). With `revoked` all its
+  // certificates are. Nothing changes, and nothing is noted, when it is that already.
+  [[nodiscard]] Result<> set_standing(const DeviceId& device, Standing standing, std::string_view reason,
+                                      std::string_view who);
+  // What the operator wants of the device.
+  [[nodiscard]] Result<> set_wanted(const DeviceId& device, const wire::Configuration& wanted, std::string_view who,
+                                    std::string_view what);
+  // That have not expired yet.
+  [[nodiscard]] Result<std::vector<RevokedRow>> revoked_certificates();
+
+  // Who did what, the newest first; of one target, or of all.
+  [[nodiscard]] Result<std::vector<AuditRow>> audit_log(std::string_view target, std::int64_t limit);
+  [[nodiscard]] Result<> note(std::string_view who, std::string_view action, std::string_view target,
+                              std::string_view detail = {});
 
   [[nodiscard]] Result<std::vector<DeviceRow>> devices();
+  [[nodiscard]] Result<std::optional<DeviceRow>> device(const DeviceId& id);
   [[nodiscard]] Result<> save_hello(const DeviceId& device, const wire::Hello& hello);
   [[nodiscard]] Result<> save_seen(const DeviceId& device);
 
@@ -274,6 +261,10 @@ class Registry {
   Registry(store::Database database, const Clock& clock) : database_(std::move(database)), clock_(&clock) {}
   [[nodiscard]] std::int64_t now() const { return unix_ms(clock_->wall()); }
   [[nodiscard]] Result<> step(const std::function<Result<>()>& body);
+  [[nodiscard]] Result<> admit(const Newcomer& newcomer, const EnrolmentTokenRow& token, Standing standing,
+                               bool key_replaced, const IssuedCertificate& certificate);
+  [[nodiscard]] Result<> add_certificate(const DeviceId& device, const IssuedCertificate& certificate);
+  [[nodiscard]] Result<> revoke_certificates(const DeviceId& device);
   [[nodiscard]] Result<> bump(const RunId& run);
   [[nodiscard]] Result<> insert_run(const rounds::RunSpec& spec, RunId& id);
   [[nodiscard]] Result<> write_top(const rounds::RunState& state);

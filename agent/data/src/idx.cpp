@@ -1,4 +1,4 @@
-#include "flops/agent_daemon/idx.hpp"
+#include "flops/agent_data/idx.hpp"
 
 #include <array>
 #include <cerrno>
