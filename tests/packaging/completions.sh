@@ -52,7 +52,8 @@ in_bash() { # words of the command line; the last one is completed
     bash "$folder/$1.bash" "$@"
 }
 in_fish() { # command line
-  fish --no-config -c "source '$folder/${1%% *}.fish'; complete -C '$1'" | cut -f1
+  fish --no-config -c "source '$folder/${1%% *}.fish'; complete -C '$1'" 2>"$folder/said" | cut -f1
+  cat "$folder/said" # what is said there is none of the offers
 }
 
 expect bash "$(in_bash flopsctl '')" run token --coordinator completion '!man-page' '!start'
@@ -75,6 +76,7 @@ expect fish "$(in_fish 'flopsctl run start --opt')" --optimizer
 expect fish "$(in_fish 'flops-agent enroll --')" --token --config '!--uses'
 expect fish "$(in_fish 'flops-agent completion ')" bash zsh fish
 expect fish "$(in_fish 'flops-agent --check-config en')" enroll
+[ ! -s "$folder/said" ] || fail "fish: $(cat "$folder/said")"
 
 # zsh completes only in a terminal: in one of its own it lists what it would insert.
 in_zsh() { # command line

@@ -49,9 +49,9 @@ if [ "$stage" = outside ]; then
   tar=$cache/debian-$(sha256sum <<<"$wanted" | cut -c1-16).tar
   if [ ! -s "$tar" ]; then
     say "Fetching Debian 12 and what the packages depend on..."
-    mmdebstrap --quiet --variant=minbase --include="$wanted" bookworm "$tar.new" </dev/null >&2 ||
+    mmdebstrap --quiet --variant=minbase --include="$wanted" bookworm "${tar%.tar}.new.tar" </dev/null >&2 ||
       skip "Debian could not be fetched"
-    mv "$tar.new" "$tar"
+    mv "${tar%.tar}.new.tar" "$tar"
   fi
   rm -rf "$cache/root"
   mkdir "$cache/root"
@@ -92,10 +92,13 @@ list_files() {
   (cd "$root" && find . -xdev \( -path ./srv -o -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./tmp \
     -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache -o -path ./var/log \) -prune -o -print) | sort
 }
-copy_packages() { # folder of packages
+debs=() # in the root
+copy_packages() { # folder of packages: sets debs
   rm -rf "$root/srv/packages"
   mkdir -p "$root/srv/packages"
   cp "$1"/*.deb "$root/srv/packages"
+  debs=("$root"/srv/packages/*.deb)
+  debs=("${debs[@]#"$root"}")
 }
 
 # --- units without systemd ------------------------------------------------------------------------------------------------
@@ -154,7 +157,7 @@ say "== install"
 list_files >"$run_folder/before"
 cp "$build/bin/tests/unit_filter" "$root/srv/unit_filter"
 copy_packages "$cache/this"
-apt install /srv/packages/*.deb >"$run_folder/install.log" 2>&1 || { tail -n 30 "$run_folder/install.log"; fail "apt-get install"; }
+apt install "${debs[@]}" >"$run_folder/install.log" 2>&1 || { tail -n 30 "$run_folder/install.log"; fail "apt-get install"; }
 for unit in flops-agent flops-coordinator; do
   [ -L "$root/etc/systemd/system/multi-user.target.wants/$unit.service" ] || fail "$unit.service is not enabled"
   allowed_calls "$unit" >"$root/srv/$unit.calls"
@@ -237,7 +240,7 @@ wait_for "round 2" 180 round_passed "$run" 2
 cp "$root/etc/flops-agent/agent.toml" "$run_folder/agent.toml"
 cp "$root/etc/flops-coordinator/coordinator.toml" "$run_folder/coordinator.toml"
 copy_packages "$cache/next"
-apt -o Dpkg::Options::=--force-confold install /srv/packages/*.deb >"$run_folder/upgrade.log" 2>&1 ||
+apt -o Dpkg::Options::=--force-confold install "${debs[@]}" >"$run_folder/upgrade.log" 2>&1 ||
   { tail -n 30 "$run_folder/upgrade.log"; fail "apt-get install of the next version"; }
 [ "$(run_state "$run")" = running ] || fail "the run was over before the upgrade: $(run_state "$run")"
 # Where there is a service manager the packages do this: deb-systemd-invoke restart.

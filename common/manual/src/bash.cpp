@@ -1,7 +1,9 @@
 // Completion for bash, without the package bash-completion: one function, a branch a command.
-#include "command_tree.hpp"
+#include <algorithm>
 
 #include <fmt/ranges.h>
+
+#include "command_tree.hpp"
 
 namespace flops::manual {
 namespace {
@@ -21,10 +23,8 @@ std::string reply_with(const Argument& argument) {
 
 std::string branch(const Command& command) {
   std::string values;
-  std::vector<std::string> words;
-  for (const Command& below : command.commands) {
-    words.push_back(below.name);
-  }
+  std::vector<std::string> words(command.commands.size());
+  std::ranges::transform(command.commands, words.begin(), &Command::name);
   for (const Argument& option : all_options(command)) {
     words.insert(words.end(), option.names.begin(), option.names.end());
     if (option.kind != ValueKind::none) {

@@ -1,7 +1,8 @@
 // Completion for fish: a function that says which command the words before name, and a line an option.
-#include "command_tree.hpp"
 
 #include <fmt/ranges.h>
+
+#include "command_tree.hpp"
 
 namespace flops::manual {
 namespace {
@@ -68,7 +69,7 @@ std::string fish_completion(const Command& root) {
   if (!with_value.empty()) {
     out += fmt::format("      case {}\n        set value yes\n        continue\n", joined(with_value, " "));
   }
-  out += "      case '*'\n        set -l longer (string join ' ' $found $word)\n";
+  out += "      case '*'\n        set -l longer (string join -- ' ' $found $word)\n";
   out += fmt::format("        contains -- $longer{}; and set -a found $word\n", paths);
   out +=
       "    end\n  end\n  test (string join ' ' x $found) = (string join ' ' x (string split -n ' ' -- "

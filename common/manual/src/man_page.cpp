@@ -1,8 +1,8 @@
 // roff with the macros of man(7).
 #include <algorithm>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "command_tree.hpp"
 #include "flops/core/version.hpp"
@@ -33,7 +33,7 @@ std::string roff(std::string_view text) {
   return out;
 }
 
-std::string bold(std::string_view text) {
+std::string bold(const std::string& text) {
   return fmt::format("\\fB{}\\fP", roff(text));
 }
 
@@ -83,10 +83,8 @@ std::string sentence(const Argument& argument) {
 }
 
 std::string term(const Argument& argument) {
-  std::vector<std::string> names;
-  for (const std::string& name : argument.names) {
-    names.push_back(bold(name));
-  }
+  std::vector<std::string> names(argument.names.size());
+  std::ranges::transform(argument.names, names.begin(), bold);
   std::string text = joined(names, ", ");
   if (argument.kind != ValueKind::none) {
     text += (text.empty() ? "" : " ") + italic(argument.value);
@@ -174,10 +172,8 @@ std::string files(const Page& page) {
 }
 
 std::string see_also(const Page& page) {
-  std::vector<std::string> names;
-  for (const std::string& name : page.see_also) {
-    names.push_back(bold(name) + "(1)");
-  }
+  std::vector<std::string> names(page.see_also.size());
+  std::ranges::transform(page.see_also, names.begin(), [](const std::string& name) { return bold(name) + "(1)"; });
   return names.empty() ? "" : joined(names, ", ") + "\n";
 }
 

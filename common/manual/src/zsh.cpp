@@ -1,7 +1,8 @@
 // Completion for zsh: a function a command, called by the one above.
-#include "command_tree.hpp"
 
 #include <fmt/ranges.h>
+
+#include "command_tree.hpp"
 
 namespace flops::manual {
 namespace {
