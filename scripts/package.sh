@@ -55,9 +55,17 @@ sysroot=''
 if [ "$arch" != "$native" ]; then
   sysroot=${FLOPS_SYSROOT:-$ROOT/build/sysroot-$arch}
   [ -f "$ROOT/toolchains/aarch64.cmake" ] || die "toolchains/aarch64.cmake is missing: packages for $arch can only be built on $arch"
-  [ -d "$sysroot/usr/lib/aarch64-linux-gnu" ] || die "there is no $arch root in $sysroot: make it first, or name it in FLOPS_SYSROOT"
+  [ -d "$sysroot/usr/lib/aarch64-linux-gnu" ] || die "there is no $arch root in $sysroot: run cross/make-sysroot.sh, or name one in FLOPS_SYSROOT"
   [ -s "$sysroot/var/lib/dpkg/status" ] || die "$sysroot has no package database: dependencies cannot be found there"
   export FLOPS_SYSROOT=$sysroot
+fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/flops-packages-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+if [ -n "$sysroot" ]; then
+  # A root that was only unpacked does not say that files in its database are named after architectures.
+  cp -R "$sysroot/var/lib/dpkg" "$work/database"
+  echo 1 >"$work/database/info/format"
+  export FLOPS_DATABASE=$work/database
 fi
 
 # --- programs -----------------------------------------------------------------------------------------------------------
@@ -113,9 +121,6 @@ pack() { # folder: leaves the packages in it
     >"$1/log" 2>&1 || { tail -n 30 "$1/log" >&2; die "packing failed; all of it: $1/log"; }
 }
 
-# Of these packages; a tree that is left from an interrupted one is in nobody's way.
-work=$(mktemp -d "${TMPDIR:-/tmp}/flops-packages-XXXXXX")
-trap 'rm -rf "$work"' EXIT
 pack "$work/first"
 if [ "$verify" = yes ]; then
   pack "$work/second"

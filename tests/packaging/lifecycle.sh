@@ -23,7 +23,7 @@ done
 cache=$ROOT/build/lifecycle
 stage=${2:-outside}
 packages=(flops-agent flops-trainer flops-coordinator flopsctl)
-rounds=12
+rounds=6
 
 # --- outside: packages, and a system with what they depend on -----------------------------------------------------------
 dependencies() { # the first of alternatives, without versions
@@ -57,8 +57,13 @@ if [ "$stage" = outside ]; then
   mkdir "$cache/root"
   tar -xpf "$tar" -C "$cache/root"
   # Namespaces of its own: mounts, host name, network, and processes, which all end with the script.
+  unshare --mount --uts --net --pid --fork --kill-child --mount-proc bash "${BASH_SOURCE[0]}" "$build" inside &
+  inside=$!
+  # unshare heeds nothing less; what it holds ends with it.
+  trap 'kill -KILL "$inside" 2>/dev/null || true' EXIT
+  trap 'exit 143' INT TERM
   status=0
-  unshare --mount --uts --net --pid --fork --kill-child --mount-proc bash "${BASH_SOURCE[0]}" "$build" inside || status=$?
+  wait "$inside" || status=$?
   [ "$status" -ne 0 ] || rm -rf "$cache/root"
   exit "$status"
 fi
@@ -133,7 +138,7 @@ start_unit() {
   read -ra words <<<"${line/\/etc\/flops-agent\/agent.toml/${3:-/etc/flops-agent/agent.toml}}"
   start "$name" "$run_folder/logs/$name.log" chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     setpriv --reuid "$user" --regid "$group" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all \
-    /srv/unit_filter "/srv/$unit.calls" "${words[@]}"
+    /srv/unit_filter "/srv/$unit.calls" "$(unit_values "$unit" MemoryDenyWriteExecute)" "${words[@]}"
 }
 stop_unit() { # name
   local i
@@ -220,7 +225,7 @@ wait_for "both devices" 60 online
 
 # --- a run, and an upgrade in the middle of it --------------------------------------------------------------------------------
 start_run() {
-  ctl run start --model cnn-small --data fashion-mnist --rounds "$rounds" --steps 40 --batch 32 --lr 0.03 --seed 3 \
+  ctl run start --model cnn-small --data fashion-mnist --rounds "$rounds" --steps 20 --batch 32 --lr 0.03 --seed 3 \
     --min-fit 2 --min-available 2 -o json | jq -r .id
 }
 rounds_done() { ctl run show "$1" -o json | jq '[.rounds[] | select(.round >= 1 and .accuracy != null)] | length'; }
@@ -240,6 +245,8 @@ wait_for "round 2" 180 round_passed "$run" 2
 cp "$root/etc/flops-agent/agent.toml" "$run_folder/agent.toml"
 cp "$root/etc/flops-coordinator/coordinator.toml" "$run_folder/coordinator.toml"
 copy_packages "$cache/next"
+# One device is away meanwhile, so that the run is not over before the packages are replaced, however fast the machine.
+stop_unit edge-2
 apt -o Dpkg::Options::=--force-confold install "${debs[@]}" >"$run_folder/upgrade.log" 2>&1 ||
   { tail -n 30 "$run_folder/upgrade.log"; fail "apt-get install of the next version"; }
 [ "$(run_state "$run")" = running ] || fail "the run was over before the upgrade: $(run_state "$run")"

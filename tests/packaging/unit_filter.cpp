@@ -1,9 +1,9 @@
 // Runs a program behind the system-call filters of its systemd unit, where no systemd does it:
 //
-//   unit_filter CALLS PROGRAM [ARGUMENT...]
+//   unit_filter CALLS yes|no PROGRAM [ARGUMENT...]
 //
 // CALLS is a file with the names of the calls that are allowed, one a line (SystemCallFilter=); others fail with EPERM.
-// Beside that: MemoryDenyWriteExecute=yes, RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6, RestrictNamespaces=yes.
+// yes: MemoryDenyWriteExecute=yes. Always: RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6, RestrictNamespaces=yes.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -24,15 +24,19 @@ int refuse(scmp_filter_ctx filter, const char* call, unsigned argument, std::uin
                           SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, bits, bits));
 }
 
-// What is refused whatever the list says.
-int load_refusals() {
-  constexpr int last_family = 64;  // beyond those that Linux knows
-  scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+int refuse_write_execute(scmp_filter_ctx filter) {
   int error = refuse(filter, "mmap", 2, PROT_WRITE | PROT_EXEC);
   for (const char* call : {"mprotect", "pkey_mprotect"}) {
     error = error != 0 ? error : refuse(filter, call, 2, PROT_EXEC);
   }
-  error = error != 0 ? error : refuse(filter, "shmat", 2, SHM_EXEC);
+  return error != 0 ? error : refuse(filter, "shmat", 2, SHM_EXEC);
+}
+
+// What is refused whatever the list says.
+int load_refusals(bool write_execute) {
+  constexpr int last_family = 64;  // beyond those that Linux knows
+  scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+  int error = write_execute ? refuse_write_execute(filter) : 0;
   for (const int call : {SCMP_SYS(unshare), SCMP_SYS(setns)}) {
     error = error != 0 ? error : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0);
   }
@@ -67,17 +71,17 @@ int load_allowed(const char* file) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    std::fputs("unit_filter CALLS PROGRAM [ARGUMENT...]\n", stderr);
+  if (argc < 4) {
+    std::fputs("unit_filter CALLS yes|no PROGRAM [ARGUMENT...]\n", stderr);
     return 64;
   }
-  int error = load_refusals();
+  int error = load_refusals(std::strcmp(argv[2], "yes") == 0);
   error = error != 0 ? error : load_allowed(argv[1]);
   if (error != 0) {
     std::fprintf(stderr, "unit_filter: %s\n", std::strerror(-error));
     return 1;
   }
-  ::execv(argv[2], argv + 2);
-  std::fprintf(stderr, "unit_filter: %s: %s\n", argv[2], std::strerror(errno));
+  ::execv(argv[3], argv + 3);
+  std::fprintf(stderr, "unit_filter: %s: %s\n", argv[3], std::strerror(errno));
   return 127;
 }
