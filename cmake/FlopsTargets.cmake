@@ -32,9 +32,12 @@ function(flops_library NAME)
   flops_record(library ${NAME} ${ARG_LAYER} "${ARG_DEPENDS}" "${ARG_FOREIGN};${ARG_FOREIGN_PUBLIC}")
 endfunction()
 
-# flops_program(NAME SOURCES files... [DEPENDS ours...] [FOREIGN foreign...])
+# flops_program(NAME SOURCES files... [DEPENDS ours...] [FOREIGN foreign...] [PACKAGE package [INTERNAL]])
+#
+# PACKAGE: the Debian package, and install component, that the program belongs to. INTERNAL: only our programs call it, so
+# it is installed in libexec/flops-edge, where core/program.hpp looks for it.
 function(flops_program NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;FOREIGN" ${ARGN})
+  cmake_parse_arguments(ARG "INTERNAL" "PACKAGE" "SOURCES;DEPENDS;FOREIGN" ${ARGN})
   add_executable(${NAME} ${ARG_SOURCES})
   target_link_libraries(${NAME} PRIVATE flops_flags)
   flops_check_edges(${NAME} 100 "${ARG_DEPENDS}")
@@ -44,6 +47,13 @@ function(flops_program NAME)
   foreach(foreign IN LISTS ARG_FOREIGN)
     target_link_libraries(${NAME} PRIVATE foreign_${foreign})
   endforeach()
+  if(ARG_PACKAGE)
+    set(folder ${CMAKE_INSTALL_BINDIR})
+    if(ARG_INTERNAL)
+      set(folder ${CMAKE_INSTALL_LIBEXECDIR}/flops-edge)
+    endif()
+    install(TARGETS ${NAME} RUNTIME DESTINATION ${folder} COMPONENT ${ARG_PACKAGE})
+  endif()
   flops_record(program ${NAME} 100 "${ARG_DEPENDS}" "${ARG_FOREIGN}")
 endfunction()
 

@@ -40,6 +40,13 @@ iproute2: cuts links in the tests
 iptables: drops packets in the tests
 libfaketime: wrong clocks in the tests
 e2fsprogs: disks that turn read-only in the tests
+debhelper: Debian packages, for scripts/package.sh
+lintian: checks Debian packages, for scripts/check
+systemd: checks units, for scripts/check, and says what their filters let through, for the tests
+mmdebstrap: a fresh Debian system to install the packages in, for the tests
+man-db: reads the man pages in the tests
+zsh: completes in the tests
+fish: completes in the tests
 clang-format-19: formatting, for scripts/check
 clang-tidy-19: static analysis, for scripts/check
 shellcheck: static analysis of scripts, for scripts/check

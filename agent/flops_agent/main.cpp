@@ -13,10 +13,12 @@
 #include "flops/agent_daemon/daemon.hpp"
 #include "flops/agent_doctor/doctor.hpp"
 #include "flops/agent_enrol/enrol.hpp"
+#include "flops/agent_enrol/state_owner.hpp"
 #include "flops/core/backoff.hpp"
 #include "flops/core/config.hpp"
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
+#include "flops/manual/manual.hpp"
 
 namespace {
 
@@ -28,7 +30,10 @@ constexpr int exit_unavailable = 75;   // EX_TEMPFAIL: the same command may work
 constexpr int exit_not_enrolled = 77;  // EX_NOPERM
 
 constexpr const char* footer = R"(
-Example: a device joins a fleet, then serves it.
+Example: a device joins a fleet; the service of the Debian package then starts by itself.
+  flops-agent enroll --coordinator https://hub:8443 --token flops1...
+
+Example: the same by hand, in a folder of one's own.
   cat > agent.toml <<END
   device = "pi-1"
   [state]
@@ -40,13 +45,15 @@ Example: a device joins a fleet, then serves it.
 Exit status: 0 success, 1 failure, 64 wrong command line, 75 try again later, 77 not enrolled or refused,
 78 wrong configuration.)";
 
+constexpr const char* default_config_file = "/etc/flops-agent/agent.toml";
+
 struct Arguments {
-  std::string config = "/etc/flops/agent.toml";
+  std::string config = default_config_file;
   std::string coordinator;
   std::string token;
   std::string authority_request;
   std::string authority_certificate;
-  std::filesystem::path output = ".";
+  std::filesystem::path output = std::filesystem::temp_directory_path();
   bool json = false;
   bool new_key = false;
   bool no_wait = false;
@@ -64,7 +71,17 @@ int exit_code_of(const Error& error) {
   return error.kind == ErrorKind::denied ? exit_not_enrolled : later ? exit_unavailable : exit_failure;
 }
 
-int run(const agent::Config& config, const Arguments& arguments) {
+// The host may have got another name since the device was enrolled.
+void keep_enrolled_name(agent::Config& config) {
+  auto identity = config.device_named || !agent::is_enrolled(config.state_folder)
+                      ? Result<agent::Identity>(fail(ErrorKind::permanent, "none"))
+                      : agent::load_identity(config.state_folder);
+  if (identity) {
+    config.device = identity->device;
+  }
+}
+
+int run(agent::Config config, const Arguments& arguments) {
   if (!agent::is_enrolled(config.state_folder)) {
     fmt::print(stderr,
                "flops-agent: this device is not enrolled ({} holds no identity). Get a token from the operator "
@@ -77,6 +94,7 @@ int run(const agent::Config& config, const Arguments& arguments) {
   if (!identity) {
     return report(identity.error());
   }
+  keep_enrolled_name(config);
   if (identity->device != config.device) {
     fmt::print(stderr, "flops-agent: enrolled as '{}', but {} says device = \"{}\": enrol again under the new name\n",
                identity->device, arguments.config, config.device);
@@ -85,6 +103,13 @@ int run(const agent::Config& config, const Arguments& arguments) {
   agent::prepare_log(*identity);
   const auto ended = agent::run_daemon(config, *identity, arguments.config);
   return ended ? 0 : report(ended.error());
+}
+
+// What is done next, where it is not known whether a service manager does it.
+std::string next_step(const Arguments& arguments) {
+  return arguments.config == default_config_file
+             ? std::string("the service flops-agent starts now; without systemd: flops-agent run")
+             : fmt::format("now run: flops-agent run --config {}", arguments.config);
 }
 
 int enroll(const agent::Config& config, const Arguments& arguments) {
@@ -115,8 +140,7 @@ int enroll(const agent::Config& config, const Arguments& arguments) {
   if (!identity) {
     return report(identity.error(), exit_code_of(identity.error()));
   }
-  fmt::print("enrolled as {} in fleet {}; now run: flops-agent run --config {}\n", identity->device, identity->fleet,
-             arguments.config);
+  fmt::print("enrolled as {} in fleet {}; {}\n", identity->device, identity->fleet, next_step(arguments));
   return 0;
 }
 
@@ -152,6 +176,27 @@ int datasets(const agent::Config& config) {
   return agent::has_problem(findings) ? exit_failure : 0;
 }
 
+manual::Page manual_page() {
+  return {"takes part in federated learning with the data of this device",
+          {{default_config_file, "The configuration; --print-config explains every setting."},
+           {"/var/lib/flops-agent", "State: identity, tasks and models. Only the service's user may read it."}},
+          {"flopsctl", "flops-coordinator"}};
+}
+
+// Everything but `run`.
+int by_hand(const agent::Config& config, const Arguments& arguments, const CLI::App& app) {
+  if (app.got_subcommand("enroll")) {
+    return enroll(config, arguments);
+  }
+  if (app.got_subcommand("doctor")) {
+    return doctor(config, arguments);
+  }
+  if (app.got_subcommand("diag")) {
+    return diag(config, arguments);
+  }
+  return app.got_subcommand("datasets") ? datasets(config) : status(config);
+}
+
 int with_config(const Arguments& arguments, const CLI::App& app) {
   auto config = agent::load_config(arguments.config);
   if (!config) {
@@ -168,19 +213,17 @@ int with_config(const Arguments& arguments, const CLI::App& app) {
     fmt::print("{}", agent::config_reference(*config));
     return 0;
   }
-  if (app.got_subcommand("enroll")) {
-    return enroll(*config, arguments);
+  if (app.got_subcommand("run")) {
+    return run(*std::move(config), arguments);
   }
-  if (app.got_subcommand("doctor")) {
-    return doctor(*config, arguments);
+  // An administrator's commands on the service's own files.
+  if (auto became = agent::act_as_state_owner(config->state_folder); !became) {
+    return report(became.error());
   }
-  if (app.got_subcommand("diag")) {
-    return diag(*config, arguments);
+  if (!app.got_subcommand("enroll")) {
+    keep_enrolled_name(*config);
   }
-  if (app.got_subcommand("datasets")) {
-    return datasets(*config);
-  }
-  return app.got_subcommand("status") ? status(*config) : run(*config, arguments);
+  return by_hand(*config, arguments, app);
 }
 
 }  // namespace
@@ -193,7 +236,9 @@ int main(int argc, char** argv) {
   app.footer(footer);
   app.fallthrough();
   app.require_subcommand(0, 1);
-  auto* config = app.add_option("-c,--config", arguments.config, "Configuration file (TOML)")->capture_default_str();
+  auto* config = app.add_option("-c,--config", arguments.config, "Configuration file (TOML)")
+                     ->type_name("FILE")
+                     ->capture_default_str();
   app.add_flag("--check-config", arguments.check_config, "Only say whether the configuration is correct");
   app.add_flag("--print-config", arguments.print_config, "Print all settings with their values, or the defaults");
   app.add_subcommand("run", "Serve the fleet until SIGTERM");
@@ -203,10 +248,14 @@ int main(int argc, char** argv) {
   enrolling->add_flag("--new-key", arguments.new_key,
                       "With a new key in the place of the one there is: after the device was revoked");
   enrolling->add_flag("--no-wait", arguments.no_wait, "Do not wait for an approval by hand; try again later");
-  auto* request = enrolling->add_option("--authority-request", arguments.authority_request,
-                                        "Of a site: certificate request (PEM) of its own authority");
-  auto* certificate = enrolling->add_option("--authority-certificate", arguments.authority_certificate,
-                                            "Where its certificate, issued by the fleet's authority, is written");
+  auto* request = enrolling
+                      ->add_option("--authority-request", arguments.authority_request,
+                                   "Of a site: certificate request (PEM) of its own authority")
+                      ->type_name("FILE");
+  auto* certificate = enrolling
+                          ->add_option("--authority-certificate", arguments.authority_certificate,
+                                       "Where its certificate, issued by the fleet's authority, is written")
+                          ->type_name("FILE");
   request->needs(certificate);
   certificate->needs(request);
   app.add_subcommand("status", "Show identity, tasks and models of this device");
@@ -216,10 +265,15 @@ int main(int argc, char** argv) {
       ->add_option("--output", arguments.output, "Folder for the archive")
       ->capture_default_str();
   app.add_subcommand("datasets", "Show the data sets of this device, and what is wrong with them");
+  const manual::Commands about(app, manual_page());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : exit_usage;
+  }
+  if (const auto text = about.answer()) {
+    fmt::print("{}", *text);
+    return 0;
   }
   if (app.get_subcommands().empty() && !arguments.check_config && !arguments.print_config) {
     fmt::print(stderr, "{}", app.help());

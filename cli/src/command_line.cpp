@@ -3,8 +3,10 @@
 #include <CLI/CLI.hpp>
 
 #include "flops/core/version.hpp"
+#include "flops/manual/manual.hpp"
 #include "flops/partition/split.hpp"
 #include "line.hpp"
+#include "output.hpp"
 
 namespace flops::cli {
 
@@ -158,6 +160,13 @@ void add_dataset_commands(CLI::App& app, Line& line) {
   partition->add_option("--prefix", options.prefix, "Devices are called PREFIX1, PREFIX2, ...")->capture_default_str();
 }
 
+manual::Page manual_page() {
+  return {
+      "runs, devices and models of a FLOps Edge fleet",
+      {{"~/.config/flops/flopsctl.toml", "The coordinator's address, its CA and the token: what the options name."}},
+      {"flops-coordinator", "flops-agent"}};
+}
+
 int report_failure(const Failure& failure) {
   fmt::print(stderr, "flopsctl: {}\n", failure.message);
   if (failure.code == exit_usage) {
@@ -179,10 +188,15 @@ int run_command_line(int argc, char** argv, Interruption& interruption) {
   add_run_commands(app, line);
   add_model_commands(app, line);
   add_dataset_commands(app, line);
+  const manual::Commands about(app, manual_page());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? exit_ok : exit_usage;
+  }
+  if (const auto text = about.answer()) {
+    const Outcome<> printed = print(*text);
+    return printed ? *printed : report_failure(printed.error());
   }
   line.context.format = line.format == "json" ? Format::json : Format::table;
   const Outcome<> outcome = line.command();

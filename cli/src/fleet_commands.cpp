@@ -71,7 +71,7 @@ Outcome<> create_token(const Context& context, const TokenOptions& options) {
                report::printable(report::text_field(*answer, "expires_at").value_or("-")),
                options.site ? "At the site, into the file that its coordinator's configuration names as "
                               "parent.token_file."
-                            : "On the device:\n  flops-agent enroll --config agent.toml --coordinator URL --token "
+                            : "On the device:\n  flops-agent enroll --coordinator URL --token "
                               "TOKEN");
   }
   return print(report::printable(*token) + "\n");

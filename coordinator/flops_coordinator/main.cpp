@@ -15,9 +15,26 @@
 #include "flops/core/crash.hpp"
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
+#include "flops/manual/manual.hpp"
 #include "flops/service/journal.hpp"
 
 namespace {
+
+constexpr const char* default_config_file = "/etc/flops-coordinator/coordinator.toml";
+constexpr const char* footer =
+    "Example: a coordinator with a configuration of its own.\n"
+    "  flops-coordinator --print-config > coordinator.toml\n"
+    "  flops-coordinator --config coordinator.toml\n\n"
+    "Exit codes: 0 stopped on request, 1 cannot start (the log says why), 2 wrong use, 78 wrong configuration.";
+
+flops::manual::Page manual_page() {
+  return {"the server of a federated-learning fleet",
+          {{default_config_file, "The configuration; --print-config explains every setting."},
+           {"/var/lib/flops-coordinator", "State: database, keys, models and updates."},
+           {"/var/lib/flops-coordinator/ca.pem", "The fleet's CA, for flopsctl."},
+           {"/var/lib/flops-coordinator/admin.token", "A token that may do everything, for flopsctl."}},
+          {"flopsctl", "flops-agent", "mosquitto"}};
+}
 
 // For as long as the loop runs.
 void reload_on_hangup(boost::asio::signal_set& hangup, flops::coordinator::Coordinator& coordinator,
@@ -74,23 +91,25 @@ int main(int argc, char** argv) {
   std::signal(SIGHUP, SIG_IGN);  // until there is something to read anew
   flops::report_crashes();
 
-  CLI::App app(
-      "The coordinator of a FLOps Edge fleet: runs the broker, enrols devices, trains models round by round.\n\n"
-      "Example:\n"
-      "  flops-coordinator --print-config > coordinator.toml\n"
-      "  flops-coordinator --config coordinator.toml\n\n"
-      "Exit codes: 0 stopped on request, 1 cannot start (the log says why), 2 wrong use, 78 wrong configuration.");
-  std::filesystem::path file = "/etc/flops-coordinator/coordinator.toml";
+  CLI::App app("The coordinator of a FLOps Edge fleet: runs the broker, enrols devices, trains models round by round.",
+               "flops-coordinator");
+  app.footer(footer);
+  std::filesystem::path file = default_config_file;
   bool check = false;
   bool print = false;
-  app.add_option("-c,--config", file, "Configuration file (TOML)")->capture_default_str();
+  app.add_option("-c,--config", file, "Configuration file (TOML)")->type_name("FILE")->capture_default_str();
   app.add_flag("--check-config", check, "Read the configuration, say everything that is wrong with it, and exit");
   app.add_flag("--print-config", print, "Print every setting with its value, the default without --config, and exit");
   app.set_version_flag("--version", std::string(flops::version));
+  const flops::manual::Commands about(app, manual_page());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (const auto text = about.answer()) {
+    std::fputs(text->c_str(), stdout);
+    return 0;
   }
   // Printing needs no file, and shows the values of one that is named.
   const bool defaults = print && app.count("--config") == 0;

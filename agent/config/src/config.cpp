@@ -1,6 +1,7 @@
 #include "flops/agent_config/config.hpp"
 
 #include <algorithm>
+#include <climits>
 #include <iterator>
 #include <list>
 #include <set>
@@ -9,6 +10,7 @@
 
 #include "flops/core/config.hpp"
 #include "flops/core/file.hpp"
+#include "flops/core/program.hpp"
 #include "flops/http/client.hpp"
 
 namespace flops::agent {
@@ -44,16 +46,16 @@ struct Draft {
   std::list<trainer::DatasetFiles> datasets;  // addresses must not move while elements are added
 };
 
-std::filesystem::path program_beside_own(const char* name) {
-  std::error_code error;
-  const std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? std::filesystem::path(name) : own.parent_path() / name;
+// Where it would be when it is not installed: an error then names that place.
+std::filesystem::path installed_program(const char* name) {
+  const auto own = own_folder();
+  return own ? companion_program(*own, name).value_or(*own / name) : std::filesystem::path(name);
 }
 
 Config default_config() {
   Config config;
-  config.trainer_program = program_beside_own("flops-trainer");
-  config.site.program = program_beside_own("flops-site");
+  config.trainer_program = installed_program("flops-trainer");
+  config.site.program = installed_program("flops-site");
   return config;
 }
 
@@ -124,8 +126,10 @@ void bind_dataset(ConfigSpec& spec, trainer::DatasetFiles& files) {
 
 void bind(ConfigSpec& spec, Draft& draft) {
   Config& config = draft.config;
-  spec.text("device", draft.device, "This device's id in the fleet: a-z, 0-9, '.', '_', '-'", Presence::required,
-            check_id);
+  spec.text("device", draft.device,
+            "This device's id in the fleet: a-z, 0-9, '.', '_', '-'; without it the host name, made into one, until "
+            "the device is enrolled",
+            Presence::optional, check_id);
   bind_log_level(spec, config);
   spec.path("state.folder", config.state_folder, "Database and identity; the agent must be able to write there");
   spec.integer("state.model_quota_mb", config.model_quota_mb, 1, 1 << 20,
@@ -226,6 +230,11 @@ bool is_one_setting(const std::string& key, const std::string& value) {
   return !key.empty() && key.find_first_not_of(of_keys) == std::string::npos && std::ranges::none_of(value, is_control);
 }
 
+std::string own_host_name() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
 }  // namespace
 
 Result<Config> with_wishes(const Config& base, const std::map<std::string, std::string>& labels,
@@ -257,15 +266,31 @@ Result<Config> with_wishes(const Config& base, const std::map<std::string, std::
   return std::move(draft.config);
 }
 
+std::string id_of_host(std::string_view host_name) {
+  if (host_name == "localhost" || host_name == "(none)") {  // what a machine is called that nobody has named
+    return {};
+  }
+  constexpr std::string_view ends = "abcdefghijklmnopqrstuvwxyz0123456789";
+  std::string id;
+  for (const char c : host_name) {
+    const char lower = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    id += ends.find(lower) != std::string_view::npos || lower == '.' || lower == '_' ? lower : '-';
+  }
+  id.erase(0, std::min(id.find_first_of(ends), id.size()));
+  id.resize(std::min(id.size(), max_id_length));
+  id.resize(id.find_last_of(ends) + 1);
+  return id;
+}
+
 Result<Config> load_config(const std::filesystem::path& file) {
   auto content = read_file(file);
   if (!content) {
     return fail(content.error());
   }
-  return parse_config(*content, file.string());
+  return parse_config(*content, file.string(), own_host_name());
 }
 
-Result<Config> parse_config(std::string_view toml, const std::string& name) {
+Result<Config> parse_config(std::string_view toml, const std::string& name, const std::string& host_name) {
   Draft draft(default_config());
   ConfigSpec spec("flops-agent");
   bind(spec, draft);
@@ -274,8 +299,16 @@ Result<Config> parse_config(std::string_view toml, const std::string& name) {
   if (!parsed) {
     problems.push_back(parsed.error().what);
   }
+  draft.config.device_named = !draft.device.empty();
+  if (parsed && !draft.config.device_named) {
+    draft.device = id_of_host(host_name);
+  }
   for (const std::string& problem : check(draft)) {
     problems.push_back(fmt::format("{}: {}", name, problem));
+  }
+  if (parsed && draft.device.empty()) {
+    problems.push_back(fmt::format(
+        "{}: 'device' is missing: an id of a-z, 0-9, '.', '_', '-'; the host name '{}' gives none", name, host_name));
   }
   if (!problems.empty()) {
     return fail(ErrorKind::permanent, "{}", fmt::join(problems, "\n"));

@@ -161,9 +161,7 @@ std::string ConfigSpec::reference() const {
         section = row_section;
         out += fmt::format("\n[{}]\n", section);
       }
-      // An empty path is no value: it stands there to be filled in.
-      const bool none = row.type == "path" && row.default_text == toml_text("");
-      const char* before = row.presence == Presence::required ? "# (required) " : none ? "# " : "";
+      const char* before = row.presence == Presence::required ? "# (required) " : row.fill_in ? "# " : "";
       out += fmt::format("# {}\n{}{} = {}\n", row.doc, before,
                          dot == std::string::npos ? row.key : row.key.substr(dot + 1), row.default_text);
     }

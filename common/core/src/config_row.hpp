@@ -17,6 +17,7 @@ struct ConfigSpec::Row {
   std::function<std::string(const toml::node&, const std::filesystem::path& folder)> read;
   bool free_table = false;                         // keys below are the user's own
   std::function<void(ConfigSpec&)> begin_element;  // array of tables
+  bool fill_in = false;                            // the default is no value: the reference shows it as a comment
 };
 
 // Text as TOML.

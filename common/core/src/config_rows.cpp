@@ -58,6 +58,7 @@ std::string duration_text(std::chrono::milliseconds value) {
 }  // namespace
 
 void ConfigSpec::text(std::string key, std::string& target, std::string doc, Presence presence, Check check) {
+  const bool fill_in = check && !check(target).empty();
   auto read = [&target, check = std::move(check)](const toml::node& node, const auto&) -> std::string {
     const auto* value = node.as_string();
     if (value == nullptr) {
@@ -71,7 +72,7 @@ void ConfigSpec::text(std::string key, std::string& target, std::string doc, Pre
     target = value->get();
     return {};
   };
-  add({std::move(key), "text", toml_text(target), std::move(doc), presence, std::move(read), false, {}});
+  add({std::move(key), "text", toml_text(target), std::move(doc), presence, std::move(read), false, {}, fill_in});
 }
 
 namespace {
@@ -100,7 +101,8 @@ void ConfigSpec::path(std::string key, std::filesystem::path& target, std::strin
        presence,
        path_reader(target, BareName::in_folder),
        false,
-       {}});
+       {},
+       target.empty()});
 }
 
 void ConfigSpec::program(std::string key, std::filesystem::path& target, std::string doc) {
@@ -111,7 +113,8 @@ void ConfigSpec::program(std::string key, std::filesystem::path& target, std::st
        Presence::optional,
        path_reader(target, BareName::stays),
        false,
-       {}});
+       {},
+       target.empty()});
 }
 
 void ConfigSpec::choice(std::string key, std::string& target, std::vector<std::string> allowed, std::string doc) {

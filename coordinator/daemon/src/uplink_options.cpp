@@ -2,14 +2,15 @@
 
 #include <utility>
 
+#include "flops/core/program.hpp"
+
 namespace flops::coordinator {
 namespace {
 
-// A bare name is looked for there first, then in PATH.
-std::filesystem::path program_beside_own(const std::filesystem::path& program) {
-  std::error_code error;
-  const auto beside = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / program;
-  return !error && !program.has_parent_path() && std::filesystem::exists(beside, error) ? beside : program;
+// A bare name is looked for in this installation first, then in PATH.
+std::filesystem::path installed_program(const std::filesystem::path& program) {
+  const auto own = own_folder();
+  return own && !program.has_parent_path() ? companion_program(*own, program).value_or(program) : program;
 }
 
 }  // namespace
@@ -17,7 +18,7 @@ std::filesystem::path program_beside_own(const std::filesystem::path& program) {
 uplink::ManagedUplinkOptions uplink_options(const Config& config, std::string api_url) {
   const std::filesystem::path state = std::filesystem::absolute(config.state_folder);
   uplink::ManagedUplinkOptions options;
-  options.program = program_beside_own(config.parent.program);
+  options.program = installed_program(config.parent.program);
   options.folder = state / "uplink";
   options.log_level = config.log_level;
   options.device = config.parent.device;

@@ -17,17 +17,18 @@ bool says(const std::string& text, std::string_view part) {
 }
 
 std::string problems(std::string_view toml) {
-  auto config = parse_config(toml, "/etc/flops/agent.toml");
+  auto config = parse_config(toml, "/etc/flops-agent/agent.toml", "pi-0");
   REQUIRE_FALSE(config.has_value());
   return config.error().what;
 }
 
 }  // namespace
 
-TEST_CASE("config: the device's id is all that is needed") {
-  const auto config = parse_config("device = 'pi-1'", "/etc/flops/agent.toml");
+TEST_CASE("config: the device's id is all that is said of most devices") {
+  const auto config = parse_config("device = 'pi-1'", "/etc/flops-agent/agent.toml", "pi-0");
   REQUIRE(config.has_value());
   CHECK(config->device.str() == "pi-1");
+  CHECK(config->device_named);
   CHECK(config->state_folder == "/var/lib/flops-agent");
   CHECK(config->trainer_program.filename() == "flops-trainer");
   CHECK(config->trainer_program.is_absolute());
@@ -35,6 +36,31 @@ TEST_CASE("config: the device's id is all that is needed") {
   CHECK(config->trainer_background);
   CHECK(config->conditions == Conditions());
   CHECK(config->datasets.empty());
+}
+
+TEST_CASE("config: a device that is not named is called like its host") {
+  struct Row {
+    const char* host;
+    const char* id;
+  };
+  const std::string long_name(80, 'a');
+  for (const Row& row : {Row{"pi-1", "pi-1"}, Row{"Raspberry.Local", "raspberry.local"},
+                         Row{"--b\xc3\xbc"
+                             "ro 3_",
+                             "b--ro-3"},
+                         Row{long_name.c_str(), long_name.c_str() + 16}, Row{"localhost", ""}, Row{"(none)", ""},
+                         Row{"...", ""}, Row{"", ""}}) {
+    CAPTURE(row.host);
+    CHECK(id_of_host(row.host) == row.id);
+    const auto config = parse_config("log_level = 'info'", "/etc/flops-agent/agent.toml", row.host);
+    REQUIRE(config.has_value() == (*row.id != '\0'));
+    if (config) {
+      CHECK(config->device.str() == row.id);
+      CHECK_FALSE(config->device_named);
+    } else {
+      CHECK(says(config.error().what, "'device' is missing"));
+    }
+  }
 }
 
 TEST_CASE("config: everything that can be set is read, paths relative to the file") {
@@ -73,10 +99,10 @@ train_labels = "d/b"
 test_samples = "d/c"
 test_labels = "/d"
 )",
-                                   "/etc/flops/agent.toml");
+                                   "/etc/flops-agent/agent.toml", "pi-0");
   REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().what));
   CHECK(config->log_level == "debug");
-  CHECK(config->state_folder == "/etc/flops/state");
+  CHECK(config->state_folder == "/etc/flops-agent/state");
   CHECK(config->trainer_program == "/opt/flops-trainer");
   CHECK(config->trainer_threads == 2);
   CHECK(config->trainer_warm_for == std::chrono::seconds(5));
@@ -99,7 +125,7 @@ test_labels = "/d"
   CHECK(config->labels == std::map<std::string, std::string>{{"site", "hall-3"}});
   REQUIRE(config->datasets.size() == 1);
   CHECK(config->datasets[0].tag == "mnist");
-  CHECK(config->datasets[0].train_samples == "/etc/flops/d/a");
+  CHECK(config->datasets[0].train_samples == "/etc/flops-agent/d/a");
   CHECK(config->datasets[0].test_labels == "/d");
 }
 
@@ -124,7 +150,7 @@ continue = 1001
 tag = "a b"
 train_samples = "x"
 )");
-  CHECK(says(text, "/etc/flops/agent.toml:2: 'device'"));
+  CHECK(says(text, "/etc/flops-agent/agent.toml:2: 'device'"));
   CHECK(says(text, "agent.toml:3: 'log_level'"));
   CHECK(says(text, "agent.toml:4: unknown key 'colour'"));
   CHECK(says(text, "agent.toml:6: 'trainer.nice': 40 is out of range"));
@@ -140,7 +166,6 @@ train_samples = "x"
 }
 
 TEST_CASE("config: what rows cannot see alone is checked too") {
-  CHECK(says(problems("log_level = 'info'"), "'device' is missing"));
   std::string many = "device = 'd'\n[labels]\n";
   for (int i = 0; i < 33; ++i) {
     many += fmt::format("l{} = 'x'\n", i);
@@ -160,23 +185,24 @@ TEST_CASE("config: the reference is a file that can be loaded again") {
   config.conditions.pause_when_metered = true;
   config.conditions.metered_interfaces.clear();
   config.conditions.time_windows = {{0x1F, 18 * 60 + 30, 60}};
-  std::string reference = config_reference(config);
+  const std::string reference = config_reference(config);
   CHECK(says(reference, "nice = 3"));
   CHECK(says(reference, "[[dataset]]"));
-  const std::string mark = "# (required) ";
-  reference.erase(reference.find(mark), mark.size());
-  const auto again = parse_config(reference, "/etc/flops/agent.toml");
+  const auto again = parse_config(reference, "/etc/flops-agent/agent.toml", "pi-0");
   REQUIRE_MESSAGE(again.has_value(), (again ? "" : again.error().what));
   CHECK(again->device == config.device);
   CHECK(again->trainer_nice == 3);
   CHECK(again->conditions == config.conditions);
-  CHECK(says(config_reference(), "device = "));
+  CHECK(says(config_reference(), "# device = "));
+  const auto unchanged = parse_config(config_reference(), "/etc/flops-agent/agent.toml", "Pi-9");
+  REQUIRE_MESSAGE(unchanged.has_value(), (unchanged ? "" : unchanged.error().what));
+  CHECK(unchanged->device.str() == "pi-9");
 }
 
 TEST_CASE("wishes: what the operator wants is checked like the file, and taken as a whole or not at all") {
   const Config base =
       parse_config("device = 'pi-1'\n[labels]\nsite = 'hall-1'\nrack = '2'\n[conditions]\nmin_battery = 20\n",
-                   "agent.toml")
+                   "agent.toml", "host")
           .value();
   const Config wished = with_wishes(base, {{"site", "hall-3"}},
                                     {{"conditions.max_temperature", "70"},
@@ -215,15 +241,16 @@ TEST_CASE("wishes: what the operator wants is checked like the file, and taken a
 
 TEST_CASE("config: the uplink of a site names the site's coordinator, and has no data of its own") {
   const std::string site = "device = 'hall-3'\n[site]\nurl = 'https://localhost:8443'\n";
-  const auto config = parse_config(site + "ca_file = 'ca.pem'\ntoken_file = '/run/token'", "/etc/flops/agent.toml");
+  const auto config =
+      parse_config(site + "ca_file = 'ca.pem'\ntoken_file = '/run/token'", "/etc/flops-agent/agent.toml", "pi-0");
   REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().what));
   CHECK(config->is_uplink());
   CHECK(config->site.url == "https://localhost:8443");
-  CHECK(config->site.ca_file == "/etc/flops/ca.pem");
+  CHECK(config->site.ca_file == "/etc/flops-agent/ca.pem");
   CHECK(config->site.token_file == "/run/token");
   CHECK(config->site.program.filename() == "flops-site");
   CHECK(config->site.program.is_absolute());
-  CHECK_FALSE(parse_config("device = 'pi-1'", "/etc/flops/agent.toml")->is_uplink());
+  CHECK_FALSE(parse_config("device = 'pi-1'", "/etc/flops-agent/agent.toml", "pi-0")->is_uplink());
 
   CHECK(says(problems(site), "'ca_file' and 'token_file' are needed"));
   CHECK(says(problems("device = 'a'\n[site]\ntoken_file = 't'"), "[site]: 'url' is missing"));

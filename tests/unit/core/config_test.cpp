@@ -152,6 +152,10 @@ TEST_CASE("config: a required key that is missing is an error, and the reference
   ConfigSpec optional("test");
   optional.path("tls.ca", ca, "file");
   CHECK(optional.reference().find("# ca = \"\"") != std::string::npos);
+  std::string id;
+  optional.text("id", id, "name", Presence::optional,
+                [](const std::string& text) { return text.empty() ? "empty" : ""; });
+  CHECK(optional.reference().find("# id = \"\"") != std::string::npos);
   CHECK(optional.parse(optional.reference(), "x.toml").has_value());
 
   Settings settings;

@@ -14,7 +14,7 @@ TEST_CASE("uplink: what the coordinator writes is what the agent reads") {
   options.site_token = "/var/lib/site/admin.token";
   options.offline_continue = 3;
   const std::string text = uplink::agent_configuration(options);
-  const auto config = agent::parse_config(text, "/var/lib/site/uplink/agent.toml");
+  const auto config = agent::parse_config(text, "/var/lib/site/uplink/agent.toml", "");
   REQUIRE_MESSAGE(config, (config ? "" : config.error().what));
   CHECK(config->is_uplink());
   CHECK(config->device.str() == "hall-3");
@@ -31,7 +31,7 @@ TEST_CASE("uplink: while it joins, the agent knows of no site yet") {
   uplink::ManagedUplinkOptions options;
   options.device = "hall-3";
   options.joining.emplace();
-  const auto config = agent::parse_config(uplink::agent_configuration(options), "/var/lib/site/uplink/agent.toml");
+  const auto config = agent::parse_config(uplink::agent_configuration(options), "/var/lib/site/uplink/agent.toml", "");
   REQUIRE_MESSAGE(config, (config ? "" : config.error().what));
   CHECK_FALSE(config->is_uplink());
   CHECK(config->device.str() == "hall-3");

@@ -1,4 +1,4 @@
-// flops-agent's configuration: one TOML file, every setting with a default but the device's id.
+// flops-agent's configuration: one TOML file, every setting with a default.
 #pragma once
 
 #include <chrono>
@@ -20,7 +20,7 @@ struct SiteConfig {
   std::string url;                   // empty: this agent is a plain device
   std::filesystem::path ca_file;     // of the site's coordinator
   std::filesystem::path token_file;  // an operator's token of the site's coordinator
-  std::filesystem::path program;     // default: flops-site beside the agent's own program
+  std::filesystem::path program;     // default: flops-site of the same installation
 };
 
 struct Config {
@@ -28,12 +28,13 @@ struct Config {
   [[nodiscard]] bool is_uplink() const { return !site.url.empty(); }
 
   DeviceId device;
+  bool device_named = false;  // by the file; otherwise it is made from the host name, until the device is enrolled
   std::string log_level = "info";
   std::filesystem::path state_folder = "/var/lib/flops-agent";
   std::int64_t model_quota_mb = 1024;   // on the disk, of models that are kept for the next rounds
   std::int64_t outbox_quota_mb = 1024;  // of updates that wait for their receipts; beyond it no new training is taken
 
-  std::filesystem::path trainer_program;        // default: flops-trainer beside the agent's own program
+  std::filesystem::path trainer_program;        // default: flops-trainer of the same installation
   std::filesystem::path trainer_control_group;  // found at the start, not configured; empty: the agent's
   std::int64_t trainer_threads = 0;             // 0: all cores
   std::chrono::milliseconds trainer_warm_for{120'000};
@@ -60,10 +61,14 @@ struct Config {
   std::vector<trainer::DatasetFiles> datasets;
 };
 
+// The id of a device that is only known by its host name: lower case, and '-' for what stands in no id. Empty when
+// nothing is left, or for a name that many machines have ("localhost").
+[[nodiscard]] std::string id_of_host(std::string_view host_name);
+
 // permanent: everything that is wrong, one problem a line.
 [[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
 // The same for text; `name` stands for the file, and relative paths are resolved against its folder.
-[[nodiscard]] Result<Config> parse_config(std::string_view toml, const std::string& name);
+[[nodiscard]] Result<Config> parse_config(std::string_view toml, const std::string& name, const std::string& host_name);
 
 // `base` with what the operator wants of this device: labels are added, or take the place of those with the same name;
 // settings are log_level and those of [conditions] but system_root, by their keys, with values as TOML.
