@@ -147,6 +147,7 @@ unpack() { # root
   # Debian's files say /lib, and mean /usr/lib.
   mkdir -p "$1"/usr/{lib,bin,sbin} "$1/var/lib/dpkg/info"
   : >"$1/var/lib/dpkg/status"
+  echo 1 >"$1/var/lib/dpkg/info/format" # the names of lists have the architecture
   for folder in lib bin sbin; do
     ln -s "usr/$folder" "$1/$folder"
   done
