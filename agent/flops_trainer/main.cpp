@@ -36,6 +36,7 @@ struct Arguments {
   int socket = -1;
   double idle_seconds = 120;
   int threads = 0;
+  bool no_sandbox = false;
 };
 
 int list_models() {
@@ -75,7 +76,9 @@ void keep_memory_within_a_job() {
 int work(const Arguments& arguments) {
   flops::log::start("flops-trainer", flops::log::Level::info);
   flops::models::configure_runtime(arguments.threads);
-  if (auto inside = flops::enter_sandbox(); !inside) {
+  if (arguments.no_sandbox) {
+    flops::log::warn("sandbox", "--no-sandbox: models and data are read with all rights of this user");
+  } else if (auto inside = flops::enter_sandbox(); !inside) {
     flops::log::error("sandbox", "{}", inside.error().what);
     return exit_failed;
   }
@@ -106,6 +109,8 @@ int main(int argc, char** argv) {
   app.add_option("--threads", arguments.threads, "Worker: compute threads; 0: one per core")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  app.add_flag("--no-sandbox", arguments.no_sandbox,
+               "Worker: keep all rights; only for emulators, which do not know seccomp");
   const auto* const models = app.add_subcommand("models", "List the built-in models");
   const auto* const examining =
       app.add_subcommand("examine", "Show what training runs on here: LibTorch, BLAS, threads");

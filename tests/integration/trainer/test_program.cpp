@@ -68,6 +68,23 @@ TEST_CASE("program: a worker exits 0 when its socket is closed, and 1 when it is
   CHECK(wrong.output.find("receiving a packet") != std::string::npos);
 }
 
+TEST_CASE("program: a worker has its sandbox unless it is told otherwise, and says so then") {
+  for (const bool without : {false, true}) {
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+    Fd ours(ends[0]);
+    const Fd theirs(ends[1]);
+    ours.reset();
+    std::vector<std::string> arguments = {"--worker-fd", "3", "--threads", "1"};
+    if (without) {
+      arguments.emplace_back("--no-sandbox");
+    }
+    const Ended ended = run_program(arguments, theirs.get());
+    CHECK(ended.status == 0);
+    CHECK((ended.output.find("--no-sandbox") != std::string::npos) == without);
+  }
+}
+
 TEST_CASE("program: a worker refuses what is no job and goes on") {
   int ends[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
