@@ -208,12 +208,14 @@ Result<Renewal> Registry::renew(const DeviceId& device, const std::string& publi
     }
     using enum Renewal::Outcome;
     const std::int64_t time = seconds(now());
+    const bool lasts = !newest.pem.empty() && !renewal_is_due(newest.not_before, newest.not_after, time);
+    // To a stranger a device that there is is as unknown as one that there is not.
     renewal.outcome = !holder || holder->standing == Standing::pending         ? unknown_device
-                      : holder->standing == Standing::revoked                  ? revoked
                       : holder->public_key != public_key                       ? wrong_key
+                      : holder->standing == Standing::revoked                  ? revoked
                       : time - newest.not_after > seconds(max_absence.count()) ? too_late
-                      : !newest.pem.empty() && !renewal_is_due(newest.not_before, newest.not_after, time) ? current
-                                                                                                          : issued;
+                      : lasts                                                  ? current
+                                                                               : issued;
     if (renewal.outcome == current) {
       renewal.pem = newest.pem;
     }

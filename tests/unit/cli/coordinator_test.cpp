@@ -94,8 +94,10 @@ TEST_CASE("flopsctl: token create asks for what was said and prints the token al
   CHECK(ended.out == "flops1.abc\n");
   const auto requests = coordinator.requests();
   REQUIRE(requests.size() == 1);
-  CHECK(json::parse(requests[0].body) ==
-        json::parse(R"({"uses": 5, "expires_seconds": 7200, "note": "shelf 3", "role": "device"})"));
+  CHECK(
+      json::parse(requests[0].body) ==
+      json::parse(
+          R"({"uses": 5, "expires_seconds": 7200, "note": "shelf 3", "role": "device", "approve": false, "device": ""})"));
 }
 
 TEST_CASE("flopsctl: token create --site asks for one that sites enrol with") {

@@ -167,7 +167,9 @@ TEST_CASE("views: devices, tokens and models") {
   const std::string tokens = tokens_table(json::parse(
       R"({"tokens": [{"id": "t1", "role": "cluster", "uses_left": 3, "note": "shelf\u001b[1m"}, {"id": 17}]})"));
   CHECK(has(tokens, "\n17 "));
-  CHECK(has(tokens, "t1  cluster          3  -        -        shelf?[1m\n"));
+  CHECK(has(tokens, "t1  cluster          3  any  -        -        shelf?[1m\n"));
+  CHECK(has(tokens_table(json::parse(R"({"tokens": [{"id": 1, "approve": true}]})")), "after approval"));
+  CHECK(has(tokens_table(json::parse(R"({"tokens": [{"id": 1, "approve": true, "device": "pi-1"}]})")), "  pi-1  "));
   const std::string models = models_table(
       json::parse(R"({"models": [{"digest": "0123456789abcdef", "run": "run-1", "round": 3, "bytes": 4096}]})"));
   CHECK(has(models, "0123456789ab  run-1      3"));
