@@ -74,13 +74,14 @@ make_root() {
   mmdebstrap --quiet --variant=extract --architectures="$arch" --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
     --include="$(IFS=,; echo "base-files,tzdata,${needed[*]}")" bookworm "$root" >&2 ||
     die "unpacking what the image needs failed"
-  for package in "${debs[@]}"; do dpkg-deb --extract "$package" "$root"; done
+  for package in "${debs[@]}"; do
+    dpkg-deb --fsys-tarfile "$package" | tar --extract --directory "$root" --keep-directory-symlink # /lib is one
+  done
   # What package scripts would have done: a user, and OpenBLAS as the system's BLAS.
   printf 'root:x:0:0:root:/root:/usr/sbin/nologin\n%s:x:%s:%s::/var/lib/%s:/usr/sbin/nologin\n' "$user" "$uid" "$uid" "$user" >"$root/etc/passwd"
   printf 'root:x:0:\n%s:x:%s:\n' "$user" "$uid" >"$root/etc/group"
-  for lib in libblas.so.3 liblapack.so.3; do
-    [ ! -e "$root/usr/lib/$(multiarch "$arch")/openblas-pthread/$lib" ] ||
-      ln -sf "openblas-pthread/$lib" "$root/usr/lib/$(multiarch "$arch")/$lib"
+  for lib in "$root/usr/lib/$(multiarch "$arch")/openblas-pthread/"*.so.*; do
+    [ ! -e "$lib" ] || ln -sf "openblas-pthread/$(basename "$lib")" "$root/usr/lib/$(multiarch "$arch")/"
   done
   mkdir -p "$root/var/lib/$user" "$root/tmp"
   chown "$uid:$uid" "$root/var/lib/$user"
