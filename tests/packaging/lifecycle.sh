@@ -23,7 +23,7 @@ done
 cache=$ROOT/build/lifecycle
 stage=${2:-outside}
 packages=(flops-agent flops-trainer flops-coordinator flopsctl)
-rounds=6
+rounds=5
 
 # --- outside: packages, and a system with what they depend on -----------------------------------------------------------
 dependencies() { # the first of alternatives, without versions
@@ -194,7 +194,8 @@ say "== enrol"
 echo 'fleet = "lifecycle"' >>"$root/etc/flops-coordinator/coordinator.toml"
 in_root flopsctl dataset partition --source fashion-mnist --devices 2 --seed 1 --out /srv/data --prefix edge- >/dev/null
 dataset_lines() { # device
-  printf '[trainer]\nthreads = 1\n[[dataset]]\ntag = "fashion-mnist"\nformat = "idx"\n'
+  # Not in the background: other work on this machine would hold it up for as long as it lasts.
+  printf '[trainer]\nthreads = 1\nbackground = false\n[[dataset]]\ntag = "fashion-mnist"\nformat = "idx"\n'
   printf '%s = "/srv/data/%s/%s"\n' train_samples "$1" train-images.idx3-ubyte train_labels "$1" train-labels.idx1-ubyte \
     test_samples "$1" test-images.idx3-ubyte test_labels "$1" test-labels.idx1-ubyte
 }
@@ -225,7 +226,7 @@ wait_for "both devices" 60 online
 
 # --- a run, and an upgrade in the middle of it --------------------------------------------------------------------------------
 start_run() {
-  ctl run start --model cnn-small --data fashion-mnist --rounds "$rounds" --steps 20 --batch 32 --lr 0.03 --seed 3 \
+  ctl run start --model cnn-small --data fashion-mnist --rounds "$rounds" --steps 10 --batch 32 --lr 0.03 --seed 3 \
     --min-fit 2 --min-available 2 -o json | jq -r .id
 }
 rounds_done() { ctl run show "$1" -o json | jq '[.rounds[] | select(.round >= 1 and .accuracy != null)] | length'; }
