@@ -115,7 +115,7 @@ run_fleet() { # name, architectures expected, folder of the last device's traine
     start_device "$n" "$bin" "$bin/flops-agent"
   done
   start_device "$devices" "$last_programs" "$@"
-  wait_for "the devices" 120 are_online "$architectures"
+  wait_for "the devices" 300 are_online "$architectures"
   run=$(ctl run start --model softmax --data fashion-mnist --rounds "$rounds" --seed 1 --min-fit "$devices" \
     --min-available "$devices" --batch 32 --lr 0.03 --momentum 0.9 -o json | jq -r .id)
   foreground timeout 600 env FLOPSCTL_CONFIG="$run_folder/ctl.toml" "$bin/flopsctl" run watch "$run" >"$run_folder/logs/watch.log" 2>&1 ||
