@@ -98,7 +98,8 @@ TEST_CASE("flopsctl: a list of devices can be narrowed") {
   const auto ids = [&](std::vector<std::string> options) {
     options.insert(options.begin(), {"device", "list", "-o", "json"});
     std::string found;
-    for (const auto& device : json::parse(coordinator.run(options).out).at("devices").as_array()) {
+    const json::value answer = json::parse(coordinator.run(options).out);
+    for (const auto& device : answer.at("devices").as_array()) {
       found += std::string(device.at("id").as_string()) + " ";
     }
     return found;
