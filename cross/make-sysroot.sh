@@ -171,7 +171,7 @@ make_links_relative() { # root
 # The links that installing OpenBLAS makes: it is the BLAS and LAPACK that LibTorch finds.
 choose_blas() { # root
   local libraries=$1/usr/lib/aarch64-linux-gnu library
-  for library in libblas.so.3 liblapack.so.3; do
+  for library in libblas.so.3 liblapack.so.3 libopenblas.so.0; do
     ln -s "openblas-pthread/$library" "$libraries/$library"
   done
 }

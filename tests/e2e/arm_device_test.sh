@@ -54,6 +54,8 @@ exec "$qemu" -L "$sysroot" "$arm_bin/flops-trainer" --no-sandbox "\$@"
 END
 chmod +x "$folder/flops-trainer"
 
+"$folder/flops-trainer" models >/dev/null || { say "arm device test: the emulated trainer does not start"; exit 1; }
+
 start_coordinator() {
   cat >"$run_folder/coordinator.toml" <<END
 fleet = "arm-test"
