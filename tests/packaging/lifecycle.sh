@@ -47,6 +47,8 @@ if [ "$stage" = outside ]; then
     --configuration "$cache/next-configuration" >&2
   wanted=$(dependencies | paste -sd,)
   tar=$cache/debian-$(sha256sum <<<"$wanted" | cut -c1-16).tar
+  # Of earlier dependencies: not needed any more.
+  find "$cache" -maxdepth 1 -name 'debian-*.tar' ! -name "$(basename "$tar")" -delete
   if [ ! -s "$tar" ]; then
     say "Fetching Debian 12 and what the packages depend on..."
     mmdebstrap --quiet --variant=minbase --include="$wanted" bookworm "${tar%.tar}.new.tar" </dev/null >&2 ||

@@ -121,7 +121,7 @@ Result<fs::path> pack_diagnosis(const Config& config, const fs::path& config_fil
     copy_text(identity->certificate_file, inside / "certificate.pem");
     copy_text(identity->ca_file, inside / "ca.pem");
   }
-  const fs::path archive = folder / (name + ".tar.gz");
+  fs::path archive = folder / (name + ".tar.gz");
   process::Command command;
   command.program = "tar";
   command.arguments = {"-czf", archive.string(), "-C", scratch.folder().string(), name};
