@@ -226,22 +226,7 @@ int with_config(const Arguments& arguments, const CLI::App& app) {
   return by_hand(*config, arguments, app);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  agent::prepare_process();
-  Arguments arguments;
-  CLI::App app("FLOps Edge agent: takes part in federated learning with the data of this device.", "flops-agent");
-  app.set_version_flag("--version", std::string(version));
-  app.footer(footer);
-  app.fallthrough();
-  app.require_subcommand(0, 1);
-  auto* config = app.add_option("-c,--config", arguments.config, "Configuration file (TOML)")
-                     ->type_name("FILE")
-                     ->capture_default_str();
-  app.add_flag("--check-config", arguments.check_config, "Only say whether the configuration is correct");
-  app.add_flag("--print-config", arguments.print_config, "Print all settings with their values, or the defaults");
-  app.add_subcommand("run", "Serve the fleet until SIGTERM");
+void add_enroll(CLI::App& app, Arguments& arguments) {
   auto* enrolling = app.add_subcommand("enroll", "Join a fleet: make a key, get a certificate");
   enrolling->add_option("--coordinator", arguments.coordinator, "Its HTTPS address, e.g. https://hub:8443")->required();
   enrolling->add_option("--token", arguments.token, "Enrolment token from the operator")->required();
@@ -258,6 +243,11 @@ int main(int argc, char** argv) {
                           ->type_name("FILE");
   request->needs(certificate);
   certificate->needs(request);
+}
+
+void add_commands(CLI::App& app, Arguments& arguments) {
+  app.add_subcommand("run", "Serve the fleet until SIGTERM");
+  add_enroll(app, arguments);
   app.add_subcommand("status", "Show identity, tasks and models of this device");
   app.add_subcommand("doctor", "Look for what keeps this device from taking part, and say what helps")
       ->add_flag("--json", arguments.json, "As JSON");
@@ -265,6 +255,24 @@ int main(int argc, char** argv) {
       ->add_option("--output", arguments.output, "Folder for the archive")
       ->capture_default_str();
   app.add_subcommand("datasets", "Show the data sets of this device, and what is wrong with them");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  agent::prepare_process();
+  Arguments arguments;
+  CLI::App app("FLOps Edge agent: takes part in federated learning with the data of this device.", "flops-agent");
+  app.set_version_flag("--version", std::string(version));
+  app.footer(footer);
+  app.fallthrough();
+  app.require_subcommand(0, 1);
+  auto* config = app.add_option("-c,--config", arguments.config, "Configuration file (TOML)")
+                     ->type_name("FILE")
+                     ->capture_default_str();
+  app.add_flag("--check-config", arguments.check_config, "Only say whether the configuration is correct");
+  app.add_flag("--print-config", arguments.print_config, "Print all settings with their values, or the defaults");
+  add_commands(app, arguments);
   const manual::Commands about(app, manual_page());
   try {
     app.parse(argc, argv);
