@@ -50,9 +50,11 @@ TEST_CASE("run spec: everything that is wrong is said at once") {
       R"({"model":"","rounds":0,"seed":-1,"fraction":2,"min_fit":5,"min_available":2,"evaluate":1,"codec":"zip","best_by":"speed",
           "training":{"epochs":1.5,"optimizer":"x","learning_rate":"fast","speed":1},"round":3})");
   REQUIRE_FALSE(spec.has_value());
-  for (const char* expected : {"model:", "data: is missing", "rounds:", "seed:", "fraction:", "evaluate:", "codec:", "best_by:",
-                               "min_available: must not be smaller", "training.epochs:", "training.optimizer:",
-                               "training.learning_rate:", "training.speed: unknown field", "round: unknown field"}) {
+  for (const char* expected :
+       {"model:", "data: is missing",
+        "rounds:", "seed:", "fraction:", "evaluate:", "codec:", "best_by:", "min_available: must not be smaller",
+        "training.epochs:", "training.optimizer:", "training.learning_rate:", "training.speed: unknown field",
+        "round: unknown field"}) {
     CHECK_MESSAGE(spec.error().what.find(expected) != std::string::npos, expected << " in\n" << spec.error().what);
   }
   for (const char* bad : {"", "[]", "nonsense", "{\"training\":3}", "[[[[[[1]]]]]]"}) {
