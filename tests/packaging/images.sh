@@ -42,13 +42,14 @@ for image in flops-agent flops-coordinator; do
   mkdir "$folder/root"
   tar -xzf "$folder/copy/blobs/sha256/${digest#sha256:}" -C "$folder/root"
   mount --bind /dev "$folder/root/dev"
+  mount --bind /proc "$folder/root/proc"
   inside() { chroot --userspec="$user" "$folder/root" "$@"; }
   status=0
   inside "/usr/bin/$image" --version || status=1
   [ "$image" != flops-agent ] || inside /usr/libexec/flops-edge/flops-trainer examine || status=1
   [ "$image" != flops-coordinator ] || inside /usr/sbin/mosquitto -h | head -n 1 || status=1
   inside /usr/bin/test -w "/var/lib/$image" 2>/dev/null || [ "$(stat -c %u "$folder/root/var/lib/$image")" = "${user%%:*}" ] || status=1
-  umount "$folder/root/dev"
+  umount "$folder/root/dev" "$folder/root/proc"
   [ "$status" -eq 0 ] || fail "$image: its programs do not run in it"
   rm -rf "$folder/root" "$folder/copy"
 done
