@@ -26,7 +26,7 @@ wrong() {
 }
 older_or_same() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | tail -n 1)" = "$2" ]; }
 
-check_versions() { # program
+check_versions() { # program; of each version one symbol is looked at
   local name version symbol family found=0
   local -A seen=()
   while read -r version symbol; do
@@ -38,7 +38,7 @@ check_versions() { # program
       wrong "$1: $symbol is of ${family}_$version, JetPack 6 has ${newest[$family]}"
     fi
     older_or_same "$version" "${seen[$family]:-0}" || seen[$family]=$version
-  done < <(sed -n 's/.*\*UND\*.*(\([A-Z][A-Z0-9a-z]*_[0-9.]*[a-z]*\)) *\([^ ]*\)$/\1 \2/p' "$work/symbols")
+  done < <(sed -n 's/.*\*UND\*.*(\([A-Z][A-Z0-9a-z]*_[0-9.]*[a-z]*\)) *\([^ ]*\)$/\1 \2/p' "$work/symbols" | sort -u -k 1,1)
   # A program without any was not read.
   [ "$found" -gt 0 ] || wrong "$1: no symbols found"
   for name in "${!seen[@]}"; do printf '%s_%s ' "$name" "${seen[$name]}"; done | sort
