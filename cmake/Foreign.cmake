@@ -27,14 +27,15 @@ function(flops_foreign NAME)
 endfunction()
 
 if(FLOPS_STATIC_FOREIGN)
-  # Debian has no archives of these two.
+  # Debian has no archives of these three. What toml++ has in a library it has in its headers too, unless told otherwise.
   flops_foreign(fmt fmt::fmt-header-only)
   flops_foreign(spdlog spdlog::spdlog_header_only)
+  flops_foreign(toml)
 else()
   flops_foreign(fmt fmt::fmt)
   flops_foreign(spdlog spdlog::spdlog)
+  flops_foreign(toml tomlplusplus::tomlplusplus)
 endif()
-flops_foreign(toml tomlplusplus::tomlplusplus)
 flops_foreign(cli11 CLI11::CLI11)
 flops_foreign(json Boost::json)
 flops_foreign(asio Boost::headers Threads::Threads)

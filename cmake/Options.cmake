@@ -7,7 +7,7 @@ option(FLOPS_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(FLOPS_WERROR "Treat warnings as errors" OFF)
 option(FLOPS_HARDENING "Hardening flags for programs that face the network" OFF)
 option(FLOPS_PACKAGE "As packages are built: small, and the same bytes wherever that is done" OFF)
-option(FLOPS_STATIC_FOREIGN "Build in the libraries that older systems have in other versions (Boost, fmt, spdlog)" OFF)
+option(FLOPS_STATIC_FOREIGN "Build in the libraries that older systems have in other versions (Boost, fmt, spdlog, toml++)" OFF)
 set(FLOPS_TORCH_DIR "" CACHE PATH "Folder with the include/ and lib/ of a LibTorch; empty: the system's")
 set(FLOPS_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
 
