@@ -17,6 +17,8 @@ if [ "$(id -u)" -ne 0 ] || [ "${#arches[@]}" -eq 0 ] || ! command -v skopeo >/de
   echo "needs root, skopeo, and packages in $packages"
   exit 77
 fi
+SOURCE_DATE_EPOCH=$(git -C "$source_dir" log -1 --format=%ct) # both times, whatever is committed meanwhile
+export SOURCE_DATE_EPOCH
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 fail() {

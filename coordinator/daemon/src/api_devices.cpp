@@ -41,7 +41,7 @@ Result<std::string> merge(const json::object& body, const char* field, std::map<
   for (const auto& [key, item] : value->get_object()) {
     const std::string name(key);
     const auto* text = item.if_string();
-    const bool clean = text == nullptr || std::ranges::none_of(*text, [](char c) { return c >= 0 && c < ' '; });
+    const bool clean = text == nullptr || std::ranges::none_of(*text, [](unsigned char c) { return c < 0x20; });
     if (name.empty() || name.size() > wire::max_label_name || (text == nullptr && !item.is_null()) || !clean ||
         (text != nullptr && text->size() > longest)) {
       return fail(ErrorKind::permanent, "'{}' of '{}': expected one line of text of at most {} bytes, or null", name,
