@@ -56,7 +56,7 @@ std::optional<fs::path> divide_control_group(const fs::path& root) {
     return std::nullopt;
   }
   const fs::path agent = group / "agent";
-  const fs::path trainer = group / "trainer";
+  fs::path trainer = group / "trainer";
   std::error_code error;
   fs::create_directory(agent, error);
   fs::create_directory(trainer, error);

@@ -27,13 +27,17 @@ int priority_of(log::Level level) {
 }
 
 void send(const std::string& program, const log::Line& line) {
-  std::vector<std::string> entries{
-      fmt::format("MESSAGE={}: {}", line.component, line.text), fmt::format("PRIORITY={}", priority_of(line.level)),
-      fmt::format("SYSLOG_IDENTIFIER={}", program), fmt::format("FLOPS_COMPONENT={}", line.component)};
+  std::vector<std::string> entries;
+  constexpr std::size_t of_every_line = 4;
+  entries.reserve(of_every_line + line.fields.size());
+  entries = {fmt::format("MESSAGE={}: {}", line.component, line.text),
+             fmt::format("PRIORITY={}", priority_of(line.level)), fmt::format("SYSLOG_IDENTIFIER={}", program),
+             fmt::format("FLOPS_COMPONENT={}", line.component)};
   for (const auto& [name, value] : line.fields) {
     entries.push_back(fmt::format("{}={}", name, value));
   }
   std::vector<iovec> parts;
+  parts.reserve(entries.size());
   for (std::string& entry : entries) {
     parts.push_back({entry.data(), entry.size()});
   }
