@@ -16,7 +16,7 @@ set -euo pipefail
 # What is compiled and linked against; apt adds what these depend on. The same libraries as in scripts/setup.sh.
 wanted=(libc6-dev libstdc++-12-dev libtorch-dev libopenblas0-pthread libboost1.81-dev libboost-json1.81-dev libmosquitto-dev
   libsqlite3-dev libzstd-dev libssl-dev zlib1g-dev libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev
-  libseccomp-dev libsystemd-dev doctest-dev)
+  libseccomp-dev doctest-dev)
 lock_file=$ROOT/cross/packages.lock
 output=$ROOT/build/sysroot-arm64 sources='' lock=no
 

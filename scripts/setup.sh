@@ -27,7 +27,6 @@ libtomlplusplus-dev: configuration files
 libspdlog-dev: logging
 libfmt-dev: text formatting
 libseccomp-dev: sandbox of the trainer
-libsystemd-dev: tells systemd that a program is ready and alive, and the journal what it does
 doctest-dev: unit tests
 mosquitto: MQTT broker
 dataset-fashion-mnist: data of the quick start

@@ -32,7 +32,6 @@ function foreign_of(include) {
   if (include ~ /^<fmt\//) return "fmt"
   if (include ~ /^<CLI\//) return "cli11"
   if (include ~ /^<zlib\.h>/) return "zlib"
-  if (include ~ /^<systemd\//) return "systemd"
   if (include ~ /^<seccomp\.h>/) return "seccomp"
   if (include ~ /^<doctest/) return "doctest"
   return ""

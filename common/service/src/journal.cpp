@@ -2,14 +2,12 @@
 
 #include <cstdlib>
 #include <string_view>
-#include <vector>
 
 #include <sys/stat.h>
 #include <sys/syslog.h>
-#include <sys/uio.h>
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include "datagram.hpp"
 #include "flops/core/log.hpp"
 
 namespace flops::service {
@@ -26,23 +24,15 @@ int priority_of(log::Level level) {
   return LOG_INFO;
 }
 
+// The journal's native protocol: lines of NAME=value. Nothing here has a line end in it.
 void send(const std::string& program, const log::Line& line) {
-  std::vector<std::string> entries;
-  constexpr std::size_t of_every_line = 4;
-  entries.reserve(of_every_line + line.fields.size());
-  entries = {fmt::format("MESSAGE={}: {}", line.component, line.text),
-             fmt::format("PRIORITY={}", priority_of(line.level)), fmt::format("SYSLOG_IDENTIFIER={}", program),
-             fmt::format("FLOPS_COMPONENT={}", line.component)};
+  std::string entry = fmt::format("MESSAGE={0}: {1}\nPRIORITY={2}\nSYSLOG_IDENTIFIER={3}\nFLOPS_COMPONENT={0}\n",
+                                  line.component, line.text, priority_of(line.level), program);
   for (const auto& [name, value] : line.fields) {
-    entries.push_back(fmt::format("{}={}", name, value));
+    entry += fmt::format("{}={}\n", name, value);
   }
-  std::vector<iovec> parts;
-  parts.reserve(entries.size());
-  for (std::string& entry : entries) {
-    parts.push_back({entry.data(), entry.size()});
-  }
-  if (::sd_journal_sendv(parts.data(), static_cast<int>(parts.size())) < 0) {
-    (void)::dprintf(STDERR_FILENO, "%s\n", entries.front().c_str());  // it is the journal's other way in
+  if (!send_datagram("/run/systemd/journal/socket", entry)) {
+    (void)::dprintf(STDERR_FILENO, "%s\n", std::string(line.text).c_str());  // it is the journal's other way in
   }
 }
 

@@ -1,10 +1,14 @@
 #include "flops/service/manager.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdlib>
 #include <ctime>
+#include <string_view>
 
-#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
+#include "datagram.hpp"
 #include "flops/core/error.hpp"
 
 namespace flops::service {
@@ -18,17 +22,28 @@ std::uint64_t monotonic_microseconds() {
 
 // A manager that cannot be told is no reason to stop working.
 void tell(const std::string& what) {
-  (void)::sd_notify(0, what.c_str());
+  if (const char* socket = std::getenv("NOTIFY_SOCKET")) {
+    (void)send_datagram(socket, what);
+  }
+}
+
+std::uint64_t number_in(const char* variable) {
+  const std::string_view text = std::getenv(variable) != nullptr ? std::getenv(variable) : "";
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? value : 0;
+}
+
+// Of the watchdog; 0: none, or it is another process's.
+std::chrono::microseconds watchdog_period() {
+  const std::uint64_t pid = number_in("WATCHDOG_PID");
+  const bool ours = pid == 0 || pid == static_cast<std::uint64_t>(::getpid());
+  return std::chrono::microseconds(ours ? number_in("WATCHDOG_USEC") : 0);
 }
 
 }  // namespace
 
-Manager::Manager(boost::asio::any_io_executor loop) : timer_(std::move(loop)) {
-  std::uint64_t microseconds = 0;
-  if (::sd_watchdog_enabled(0, &microseconds) > 0) {
-    period_ = std::chrono::microseconds(microseconds);
-  }
-}
+Manager::Manager(boost::asio::any_io_executor loop) : timer_(std::move(loop)), period_(watchdog_period()) {}
 
 void Manager::ready() {
   tell("READY=1");
