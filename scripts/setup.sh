@@ -44,6 +44,7 @@ lintian: checks Debian packages, for scripts/check
 systemd: checks units, for scripts/check, and says what their filters let through, for the tests
 mmdebstrap: a fresh Debian system to install the packages in, for the tests
 skopeo: checks container images in the tests
+openssl: looks into certificates in the tests
 man-db: reads the man pages in the tests
 zsh: completes in the tests
 fish: completes in the tests

@@ -16,7 +16,7 @@ declare -A newest=([GLIBC]=2.35 [GLIBCXX]=3.4.30 [CXXABI]=1.3.13 [GCC]=12.0.0 [O
   [LIBSYSTEMD]=249)
 # Of LibTorch, which comes from NVIDIA, any version.
 shared='^(ld-linux-aarch64\.so\.1|libc\.so\.6|libm\.so\.6|libgcc_s\.so\.1|libstdc\+\+\.so\.6|libssl\.so\.3|libcrypto\.so\.3'
-shared+='|libsqlite3\.so\.0|libmosquitto\.so\.1|libzstd\.so\.1|libz\.so\.1|libseccomp\.so\.2|libsystemd\.so\.0'
+shared+='|libsqlite3\.so\.0|libmosquitto\.so\.1|libzstd\.so\.1|libz\.so\.1|libseccomp\.so\.2'
 shared+='|lib(torch|torch_cpu|c10)\.so[.0-9]*)$'
 
 failed=no
