@@ -95,7 +95,7 @@ Result<JobRunner::Base> JobRunner::load_base(const Job& job, int parameters) {
   if (spare_ && spare_->info().name != job.model) {
     spare_.reset();  // its memory first
   }
-  auto model = spare_ ? Result<models::Model>(*std::move(spare_)) : models::Model::create(job.model, 0);
+  auto model = spare_ ? Result<models::Model>(*std::move(spare_)) : models::Model::create(job.model, 0, device_);
   spare_.reset();
   const auto layout = model ? travelling_layout(*model, job) : fail(model.error());
   if (!layout) {
@@ -123,7 +123,7 @@ void JobRunner::prepare() {
   if (spare_ || last_model_.empty()) {
     return;
   }
-  if (auto model = models::Model::create(last_model_, 0); model) {
+  if (auto model = models::Model::create(last_model_, 0, device_); model) {
     spare_ = *std::move(model);
   }
 }

@@ -21,6 +21,7 @@ using worker::JobObserver;
 
 class JobRunner final : public worker::Runner {
  public:
+  explicit JobRunner(models::Device device) : device_(device) {}
   [[nodiscard]] Result<trainer::JobReport> run(const trainer::Job& job, const std::vector<Fd>& descriptors,
                                                JobObserver& observer) override;
   // Makes the next job's model, presuming it is of the same kind as the last one's.
@@ -40,6 +41,7 @@ class JobRunner final : public worker::Runner {
   [[nodiscard]] Result<models::TrainingOutcome> go_through(models::Model& model, const trainer::Job& job,
                                                            int checkpoint, const std::optional<JobVariates>& variates,
                                                            JobObserver& observer);
+  models::Device device_;
   models::SplitCache splits_;
   std::string last_model_;
   std::optional<models::Model> spare_;  // as it was made, never used

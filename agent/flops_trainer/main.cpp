@@ -36,6 +36,7 @@ struct Arguments {
   int socket = -1;
   double idle_seconds = 120;
   int threads = 0;
+  std::string device = "auto";
   bool no_sandbox = false;
 };
 
@@ -52,9 +53,13 @@ int list_models() {
   return 0;
 }
 
-int examine(int threads) {
-  flops::models::configure_runtime(threads);
-  for (const auto& [name, value] : flops::models::runtime_facts()) {
+flops::models::DeviceChoice choose_device(const std::string& wanted) {
+  return wanted == "cpu" ? flops::models::DeviceChoice() : flops::models::best_device();
+}
+
+int examine(const Arguments& arguments) {
+  flops::models::configure_runtime(arguments.threads);
+  for (const auto& [name, value] : flops::models::runtime_facts(choose_device(arguments.device))) {
     fmt::print("{} {}\n", name, value);
   }
   std::fflush(nullptr);
@@ -76,6 +81,10 @@ void keep_memory_within_a_job() {
 int work(const Arguments& arguments) {
   flops::log::start("flops-trainer", flops::log::Level::info);
   flops::models::configure_runtime(arguments.threads);
+  const flops::models::DeviceChoice choice = choose_device(arguments.device);
+  if (arguments.device == "cuda" && choice.device != flops::models::Device::cuda) {
+    flops::log::warn("device", "training on the CPU: {}", choice.reason);
+  }
   if (arguments.no_sandbox) {
     flops::log::warn("sandbox", "--no-sandbox: models and data are read with all rights of this user");
   } else if (auto inside = flops::enter_sandbox(); !inside) {
@@ -83,7 +92,7 @@ int work(const Arguments& arguments) {
     return exit_failed;
   }
   keep_memory_within_a_job();
-  flops::JobRunner runner;
+  flops::JobRunner runner(choice.device);
   const flops::worker::WorkerOptions options{
       arguments.socket, std::chrono::milliseconds(static_cast<std::int64_t>(arguments.idle_seconds * 1e3))};
   if (auto done = flops::worker::run_worker(options, runner); !done) {
@@ -109,11 +118,14 @@ int main(int argc, char** argv) {
   app.add_option("--threads", arguments.threads, "Worker: compute threads; 0: one per core")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  app.add_option("--device", arguments.device, "Train on this; auto: CUDA where it works, else the CPU")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
   app.add_flag("--no-sandbox", arguments.no_sandbox,
                "Worker: keep all rights; only for emulators, which do not know seccomp");
   const auto* const models = app.add_subcommand("models", "List the built-in models");
   const auto* const examining =
-      app.add_subcommand("examine", "Show what training runs on here: LibTorch, BLAS, threads");
+      app.add_subcommand("examine", "Show what training runs on here: LibTorch, device, BLAS, threads");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -123,7 +135,7 @@ int main(int argc, char** argv) {
     return list_models();
   }
   if (examining->parsed()) {
-    std::_Exit(examine(arguments.threads));
+    std::_Exit(examine(arguments));
   }
   if (socket->count() == 0) {
     fmt::print("{}", app.help());

@@ -13,15 +13,16 @@
 namespace flops::models {
 
 struct Batch {
-  torch::Tensor images;  // [n, 1, rows, columns]; bytes become 0 to 1
+  torch::Tensor images;  // [n, 1, rows, columns], on the device; bytes become 0 to 1
   torch::Tensor labels;  // [n], int64
 };
 
-// Gathers samples into two tensors that are used again for every batch.
+// Gathers samples into two tensors in main memory that are used again for every batch.
 class Batcher {
  public:
-  Batcher(const Split& split, std::int64_t batch)
+  Batcher(const Split& split, std::int64_t batch, torch::Device device)
       : split_(split),
+        device_(device),
         capacity_(std::min<std::int64_t>(batch, split.count)),
         images_(torch::empty({capacity_, 1, split.rows, split.columns}, torch::kFloat32)),
         labels_(torch::empty({capacity_}, torch::kInt64)) {}
@@ -41,8 +42,8 @@ class Batcher {
       *label++ = split_.labels[index];
     }
     const auto count = static_cast<std::int64_t>(picked.size());
-    return count == capacity_ ? Batch{images_, labels_}
-                              : Batch{images_.narrow(0, 0, count), labels_.narrow(0, 0, count)};
+    return count == capacity_ ? Batch{images_.to(device_), labels_.to(device_)}
+                              : Batch{images_.narrow(0, 0, count).to(device_), labels_.narrow(0, 0, count).to(device_)};
   }
 
  private:
@@ -66,6 +67,7 @@ class Batcher {
   }
 
   const Split& split_;
+  torch::Device device_;
   std::int64_t capacity_;
   torch::Tensor images_;
   torch::Tensor labels_;

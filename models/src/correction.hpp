@@ -57,8 +57,10 @@ class Correction {
     std::ranges::fill(variates_.own.subspan(trained_values()), 0.0F);
     for (std::size_t i = 0; i < base_.size(); ++i) {
       const tensor::TensorSpec& spec = parts_.layout.tensors()[i];
-      const float* const base = base_[i].data_ptr<float>();
-      const float* const now = parts_.tensors[i].data_ptr<float>();
+      const torch::Tensor base_values = in_main_memory(base_[i]);
+      const torch::Tensor now_values = in_main_memory(parts_.tensors[i]);
+      const float* const base = base_values.data_ptr<float>();
+      const float* const now = now_values.data_ptr<float>();
       for (std::uint64_t k = 0; k < spec.count; ++k) {
         float& own = variates_.own[spec.offset + k];
         own = static_cast<float>(double{own} - double{variates_.server[spec.offset + k]} +
@@ -75,11 +77,11 @@ class Correction {
 
   [[nodiscard]] torch::Tensor difference(std::span<const float> to, std::span<const float> from, std::size_t i) const {
     const tensor::TensorSpec& spec = parts_.layout.tensors()[i];
-    torch::Tensor values = torch::empty_like(parts_.tensors[i], torch::MemoryFormat::Contiguous);
+    const torch::Tensor values = host_like(parts_.tensors[i]);
     std::transform(to.begin() + static_cast<std::ptrdiff_t>(spec.offset),
                    to.begin() + static_cast<std::ptrdiff_t>(spec.offset + spec.count),
                    from.begin() + static_cast<std::ptrdiff_t>(spec.offset), values.data_ptr<float>(), std::minus<>());
-    return values;
+    return values.to(parts_.device);
   }
 
   Model::Parts& parts_;

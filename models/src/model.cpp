@@ -70,7 +70,7 @@ const tensor::Layout& Model::layout() const {
   return parts_->layout;
 }
 
-Result<Model> Model::create(std::string_view name, std::uint64_t seed) {
+Result<Model> Model::create(std::string_view name, std::uint64_t seed, Device device) {
   const auto& entries = zoo_entries();
   const auto entry = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.info.name == name; });
   if (entry == entries.end()) {
@@ -85,7 +85,8 @@ Result<Model> Model::create(std::string_view name, std::uint64_t seed) {
     static std::mutex one_at_a_time;
     const std::lock_guard lock(one_at_a_time);
     torch::manual_seed(seed);
-    auto parts = std::make_unique<Parts>(Parts{entry->info, entry->make(), {}, {}});
+    auto parts = std::make_unique<Parts>(Parts{entry->info, entry->make(), torch_device(device), {}, {}});
+    parts->net->to(parts->device);
     if (auto collected = collect(*parts); !collected) {
       return fail(collected.error());
     }
@@ -105,7 +106,7 @@ Result<> Model::load(std::span<const float> flat) {
         return fail(ErrorKind::permanent, "the base model is unusable: value {} of '{}' is {}", *bad, spec.name,
                     from[*bad]);
       }
-      std::memcpy(parts_->tensors[i].data_ptr<float>(), from, spec.count * sizeof(float));
+      put(parts_->tensors[i], from);
     }
     return {};
   });
@@ -118,7 +119,8 @@ Result<> Model::store(std::span<float> flat) const {
   return guarded("storing parameters", [&]() -> Result<> {
     for (std::size_t i = 0; i < parts_->tensors.size(); ++i) {
       const tensor::TensorSpec& spec = parts_->layout.tensors()[i];
-      const float* const from = parts_->tensors[i].data_ptr<float>();
+      const torch::Tensor values = in_main_memory(parts_->tensors[i]);
+      const float* const from = values.data_ptr<float>();
       if (const auto bad = first_not_finite(from, spec.count)) {
         return fail(ErrorKind::permanent, "training diverged: value {} of '{}' is {}; a smaller learning rate helps",
                     *bad, spec.name, from[*bad]);

@@ -17,7 +17,7 @@ class Net : public torch::nn::Module {
   virtual torch::Tensor forward(const torch::Tensor& images) = 0;
 
   // Where training draws from. A model has its own, and not LibTorch's one for the whole process: what other models do
-  // at the same time must not matter.
+  // at the same time must not matter. In main memory, whatever the model's device.
   [[nodiscard]] at::Generator& random() { return random_; }
 
  protected:
@@ -27,7 +27,8 @@ class Net : public torch::nn::Module {
       return values;
     }
     const double kept = 1 - probability;
-    return values * torch::empty_like(values).bernoulli_(kept, random_).div_(kept);
+    const torch::Tensor mask = torch::empty_like(values, values.options().device(torch::kCPU));
+    return values * mask.bernoulli_(kept, random_).div_(kept).to(values.device());
   }
 
  private:

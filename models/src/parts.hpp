@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "memory.hpp"
 #include "net.hpp"
 
 namespace flops::models {
@@ -14,8 +15,9 @@ namespace flops::models {
 struct Model::Parts {
   ModelInfo info;
   std::shared_ptr<Net> net;
+  torch::Device device;
   tensor::Layout layout;
-  std::vector<torch::Tensor> tensors;  // in layout order, contiguous float32
+  std::vector<torch::Tensor> tensors;  // in layout order, contiguous float32, on the device
 };
 
 // Runs `work` (which returns a Result) and turns what LibTorch throws into an error.

@@ -42,7 +42,10 @@ class Writer {
     std::memcpy(at_, from, count);
     at_ += count;
   }
-  void tensor(const torch::Tensor& values) { bytes(values.data_ptr(), values.nbytes()); }
+  void tensor(const torch::Tensor& values) {
+    const torch::Tensor host = in_main_memory(values);
+    bytes(host.data_ptr(), host.nbytes());
+  }
   void zeros(std::size_t count) {
     std::memset(at_, 0, count);
     at_ += count;
@@ -59,7 +62,10 @@ class Reader {
     std::memcpy(into, at_, count);
     at_ += count;
   }
-  void tensor(const torch::Tensor& values) { bytes(values.data_ptr(), values.nbytes()); }
+  void tensor(const torch::Tensor& values) {
+    put(values, at_);
+    at_ += values.nbytes();
+  }
   [[nodiscard]] torch::Tensor like(const torch::Tensor& other) {
     torch::Tensor values = torch::empty_like(other, torch::MemoryFormat::Contiguous);
     tensor(values);
@@ -109,7 +115,7 @@ void write_state(Writer& writer, torch::optim::Optimizer& optimizer, const torch
   writer.bytes(&steps, sizeof steps);
   for (std::size_t slot = 0; slot < slots; ++slot) {
     if (steps > 0) {
-      writer.tensor(kept[slot].contiguous());
+      writer.tensor(kept[slot]);
     } else {
       writer.zeros(parameter.nbytes());
     }
@@ -196,7 +202,7 @@ Result<> TrainingSnapshot::write(std::span<std::byte> into) const {
       writer.tensor(values);
     }
     for (const torch::Tensor& buffer : counting_buffers(*parts_.net)) {
-      writer.tensor(buffer.contiguous());
+      writer.tensor(buffer);
     }
     if (const std::size_t slots = slots_of(optimizer_); slots > 0) {
       for (const torch::Tensor& parameter : parts_.net->parameters()) {

@@ -147,7 +147,7 @@ class Training {
         plan_(plan),
         seed_(seed),
         optimizer_(make_optimizer(plan, net_)),
-        batcher_(split, plan.batch),
+        batcher_(split, plan.batch, model.parts().device),
         correction_(model.parts(), plan, variates),
         total_(batches_of(plan, batcher_)),
         job_(job_digest(model.layout(), split, plan, seed)),
@@ -285,7 +285,7 @@ Result<EvaluationOutcome> evaluate(Model& model, const Split& split, const std::
     const torch::NoGradGuard no_grad;
     Net& net = *model.parts().net;
     net.eval();
-    Batcher batcher(split, batch);
+    Batcher batcher(split, batch, model.parts().device);
     std::vector<std::uint32_t> order(split.count);
     std::iota(order.begin(), order.end(), 0U);
     Tally sum;

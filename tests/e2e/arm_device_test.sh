@@ -34,13 +34,14 @@ done
 folder=$(mktemp -d)
 keep_started=no
 clean_up() {
+  local status=$?
+  [ "$status" = 0 ] || tail -n 15 "$run_folder"/logs/*.log >&2 || true
   stop_all
   rm -rf "$folder"
 }
 trap clean_up EXIT
 fail() {
   say "arm device test: $*"
-  tail -n 15 "$run_folder"/logs/*.log >&2 || true
   exit 1
 }
 ctl() { FLOPSCTL_CONFIG=$run_folder/ctl.toml "$bin/flopsctl" "$@"; }

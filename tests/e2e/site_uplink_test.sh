@@ -25,13 +25,14 @@ base=$(mktemp -d)
 folder=$base
 keep_started=no
 clean_up() {
+  local status=$?
+  [ "$status" = 0 ] || tail -n 15 "$folder"/logs/*.log >&2 || true
   stop_all
   rm -rf "$base"
 }
 trap clean_up EXIT
 fail() {
   say "site uplink test: $*"
-  tail -n 15 "$folder"/logs/*.log >&2 || true
   exit 1
 }
 

@@ -138,6 +138,9 @@ void bind(ConfigSpec& spec, Draft& draft) {
                "While updates of other runs of so many MiB wait for their receipts, no new training is taken");
   spec.path("trainer.program", config.trainer_program, "The program that trains");
   spec.integer("trainer.threads", config.trainer_threads, 0, 1024, "Compute threads; 0: all cores");
+  spec.choice(
+      "trainer.device", config.trainer_device, {"auto", "cpu", "cuda"},
+      "What training runs on; auto: CUDA where it works, else the CPU; cuda: the same, and the CPU is a warning");
   spec.duration("trainer.warm_for", config.trainer_warm_for, milliseconds(0), std::chrono::hours(24),
                 "How long an idle trainer is kept for the next round");
   spec.integer("trainer.memory_limit_mb", config.trainer_memory_limit_mb, 64, 1 << 20, "Limit of the trainer, in MiB");

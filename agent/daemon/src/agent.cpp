@@ -38,6 +38,7 @@ trainer::ProcessTrainerOptions worker_options(const Config& config) {
     return options;
   }
   options.program = config.trainer_program;
+  options.arguments = {"--device", config.trainer_device};
   options.threads = config.trainer_threads;
   options.nice = static_cast<int>(config.trainer_nice);
   options.background = config.trainer_background;

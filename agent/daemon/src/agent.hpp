@@ -254,8 +254,8 @@ class Agent {
   wire::Configuration wanted_;
   std::string wanted_problem_;
   CertificateLife certificate_life_;
-  std::chrono::steady_clock::time_point renewal_asked_{std::chrono::steady_clock::time_point::min() +
-                                                       std::chrono::hours(1)};
+  static constexpr auto long_ago = std::chrono::steady_clock::time_point::min() + std::chrono::hours(1);
+  std::chrono::steady_clock::time_point renewal_asked_{long_ago};
   bool renewing_expired_ = false;
   std::string renewal_problem_;
   health::Conditions health_;

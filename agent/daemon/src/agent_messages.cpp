@@ -59,7 +59,6 @@ void Agent::on_link_up() {
   publish_state_if_changed();
   fetcher_.link_up();
   greet();
-  watch_certificate();
 }
 
 void Agent::on_link_down() {
@@ -74,6 +73,8 @@ void Agent::greet() {
   for (const TaskId& id : task_ids()) {
     dispatch(id, event::Connected{});
   }
+  renewal_asked_ = long_ago;  // the question or its answer may be lost
+  watch_certificate();
 }
 
 void Agent::say_hello() {

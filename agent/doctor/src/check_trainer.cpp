@@ -49,7 +49,7 @@ Examination examine_trainer(const Config& config) {
   const Scratch output;
   process::Command command;
   command.program = config.trainer_program;
-  command.arguments = {"examine"};
+  command.arguments = {"--device", config.trainer_device, "examine"};
   command.environment = trainer::compute_environment(static_cast<int>(config.trainer_threads));
   command.log_file = output.file();
   command.nice = static_cast<int>(config.trainer_nice);
@@ -81,6 +81,10 @@ Findings check_trainer(const Config& config) {
   }
   Findings findings{good("trainer", fmt::format("{}: LibTorch {}, {} threads, device {}", program, fact("torch"),
                                                 fact("threads"), fact("device")))};
+  if (config.trainer_device == "cuda" && fact("device") != "cuda") {
+    findings.push_back(problem("CUDA", fact("no-cuda"),
+                               "training goes on with the CPU; mend it, or set trainer.device = \"auto\" or \"cpu\""));
+  }
   const double gflops = std::strtod(fact("gflops").c_str(), nullptr);
   const bool reference = fact("blas").find("openblas") == std::string::npos && fact("blas") != "unknown" &&
                          fact("blas").find("mkl") == std::string::npos &&

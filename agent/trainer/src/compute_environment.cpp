@@ -16,8 +16,8 @@ bool has_avx2() {
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> compute_environment(int threads) {
-  std::vector<std::pair<std::string, std::string>> variables = {{"OMP_WAIT_POLICY", "passive"},
-                                                                {"OPENBLAS_THREAD_TIMEOUT", "4"}};
+  std::vector<std::pair<std::string, std::string>> variables = {
+      {"OMP_WAIT_POLICY", "passive"}, {"OPENBLAS_THREAD_TIMEOUT", "4"}, {"CUBLAS_WORKSPACE_CONFIG", ":4096:8"}};
   if (threads > 0) {
     variables.emplace_back("OMP_NUM_THREADS", std::to_string(threads));
     variables.emplace_back("OPENBLAS_NUM_THREADS", std::to_string(threads));

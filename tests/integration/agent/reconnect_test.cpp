@@ -153,3 +153,17 @@ TEST_CASE("agent: a link that only swallows is noticed, and coming back over it 
   fleet.wait_for_state([](const auto& state) { return state.online; }, "the device is online");
   CHECK(fleet.agent_log().find("took the link over") == std::string::npos);
 }
+
+// The coordinator had no session yet when it asked for the first time.
+TEST_CASE("agent: it asks for a new certificate again when the coordinator asks who is there") {
+  Fleet fleet;
+  const Identity due = fleet.broker().identity(fleet.device().str(), std::chrono::minutes(1));
+  const auto identity = fleet.folder() / "state" / "identity";
+  REQUIRE(replace_file(identity / "certificate.pem", read_file(due.certificate).value()).has_value());
+  REQUIRE(replace_file(identity / "key.pem", read_file(due.key).value()).has_value());
+  fleet.start_agent();
+  (void)fleet.next<wire::Renew>("renew");
+  CHECK(fleet.waiting("renew") == 0);
+  fleet.command("hello", wire::HelloRequest{});
+  (void)fleet.next<wire::Renew>("renew");
+}

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "flops/core/error.hpp"
+#include "flops/models/device.hpp"
 #include "flops/tensor/layout.hpp"
 
 namespace flops::models {
@@ -28,9 +29,9 @@ struct ModelInfo {
 
 class Model {
  public:
-  // A new model with parameters drawn from `seed`: the same seed gives the same parameters.
-  // permanent: no such model (the message lists those there are).
-  [[nodiscard]] static Result<Model> create(std::string_view name, std::uint64_t seed);
+  // A new model with parameters drawn from `seed`: the same seed gives the same parameters, on every device.
+  // permanent: no such model (the message lists those there are), or the device does not work.
+  [[nodiscard]] static Result<Model> create(std::string_view name, std::uint64_t seed, Device device = Device::cpu);
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();

@@ -37,6 +37,7 @@ struct Config {
   std::filesystem::path trainer_program;        // default: flops-trainer of the same installation
   std::filesystem::path trainer_control_group;  // found at the start, not configured; empty: the agent's
   std::int64_t trainer_threads = 0;             // 0: all cores
+  std::string trainer_device = "auto";          // auto | cpu | cuda
   std::chrono::milliseconds trainer_warm_for{120'000};
   std::int64_t trainer_memory_limit_mb = 4096;
   std::int64_t trainer_nice = 10;

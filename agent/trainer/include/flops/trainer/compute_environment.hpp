@@ -15,7 +15,8 @@ namespace flops::trainer {
 //   - on x86-64 with AVX2, OpenBLAS uses its kernels for Haswell: every such processor then computes the same bytes,
 //   and
 //     one that is newer than the library is not taken for a Pentium 4 (OpenBLAS 0.3.21 does that, and is a third
-//     slower). Unless OPENBLAS_CORETYPE is set already.
+//     slower). Unless OPENBLAS_CORETYPE is set already;
+//   - cuBLAS, where there is CUDA, works in memory of a fixed size, without which its products are not repeatable.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> compute_environment(int threads);
 
 }  // namespace flops::trainer
