@@ -55,6 +55,7 @@ sysroot=''
 if [ "$arch" != "$native" ]; then
   sysroot=${FLOPS_SYSROOT:-$ROOT/build/sysroot-$arch}
   [ -f "$ROOT/toolchains/aarch64.cmake" ] || die "toolchains/aarch64.cmake is missing: packages for $arch can only be built on $arch"
+  command -v aarch64-linux-gnu-g++ >/dev/null || die "the compiler for $arch is missing: apt-get install g++-aarch64-linux-gnu (docs/cross.md)"
   [ -d "$sysroot/usr/lib/aarch64-linux-gnu" ] || die "there is no $arch root in $sysroot: run cross/make-sysroot.sh, or name one in FLOPS_SYSROOT"
   [ -s "$sysroot/var/lib/dpkg/status" ] || die "$sysroot has no package database: dependencies cannot be found there"
   export FLOPS_SYSROOT=$sysroot
