@@ -159,9 +159,9 @@ int doctor(const agent::Config& config, const Arguments& arguments) {
   return agent::has_problem(findings) ? exit_failure : 0;
 }
 
-int diag(const agent::Config& config, const Arguments& arguments) {
+int diag(const agent::Config& config, const Arguments& arguments, const std::string& log) {
   fmt::print(stderr, "looking at this device; this takes up to a minute\n");
-  auto packed = agent::pack_diagnosis(config, arguments.config, arguments.output);
+  auto packed = agent::pack_diagnosis(config, arguments.config, arguments.output, log);
   if (!packed) {
     return report(packed.error());
   }
@@ -184,7 +184,7 @@ manual::Page manual_page() {
 }
 
 // Everything but `run`.
-int by_hand(const agent::Config& config, const Arguments& arguments, const CLI::App& app) {
+int by_hand(const agent::Config& config, const Arguments& arguments, const CLI::App& app, const std::string& log) {
   if (app.got_subcommand("enroll")) {
     return enroll(config, arguments);
   }
@@ -192,7 +192,7 @@ int by_hand(const agent::Config& config, const Arguments& arguments, const CLI::
     return doctor(config, arguments);
   }
   if (app.got_subcommand("diag")) {
-    return diag(config, arguments);
+    return diag(config, arguments, log);
   }
   return app.got_subcommand("datasets") ? datasets(config) : status(config);
 }
@@ -216,6 +216,7 @@ int with_config(const Arguments& arguments, const CLI::App& app) {
   if (app.got_subcommand("run")) {
     return run(*std::move(config), arguments);
   }
+  const std::string log = app.got_subcommand("diag") ? agent::journal_lines() : "";  // root may, the service may not
   // An administrator's commands on the service's own files.
   if (auto became = agent::act_as_state_owner(config->state_folder); !became) {
     return report(became.error());
@@ -223,7 +224,7 @@ int with_config(const Arguments& arguments, const CLI::App& app) {
   if (!app.got_subcommand("enroll")) {
     keep_enrolled_name(*config);
   }
-  return by_hand(*config, arguments, app);
+  return by_hand(*config, arguments, app, log);
 }
 
 void add_enroll(CLI::App& app, Arguments& arguments) {

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr std::chrono::seconds patience{30};
 constexpr std::size_t max_copied = std::size_t{256} * 1024;
+constexpr std::size_t max_log = std::size_t{4} * 1024 * 1024;
 
 // Gone with the object, with all that is in it.
 class Scratch {
@@ -67,17 +68,6 @@ std::string machine_text(const Config& config) {
   return text;
 }
 
-// The journal's lines of the agent, when there is a journal and this user may read it.
-void add_log(const fs::path& file) {
-  process::Command command;
-  command.program = "journalctl";
-  command.arguments = {"--unit", "flops-agent", "--lines", "2000", "--no-pager", "--output", "short-iso"};
-  command.log_file = file;
-  if (const auto ended = process::run_to_end(command, patience); !ended) {
-    (void)replace_file(file, fmt::format("no log lines: {}\n", ended.error().what));
-  }
-}
-
 void copy_text(const fs::path& from, const fs::path& to) {
   const auto content = read_file(from, max_copied);
   (void)replace_file(to, content ? *content : content.error().what + "\n");
@@ -94,7 +84,23 @@ std::int64_t newest_time_seen(const Config& config) {
   return storage ? stored_time_seen(*storage) : 0;
 }
 
-Result<fs::path> pack_diagnosis(const Config& config, const fs::path& config_file, const fs::path& folder) {
+std::string journal_lines() {
+  std::error_code error;
+  const Scratch scratch(fs::temp_directory_path(error));
+  const fs::path file = scratch.folder() / "log";
+  process::Command command;
+  command.program = "journalctl";
+  command.arguments = {"--unit", "flops-agent", "--lines", "2000", "--no-pager", "--output", "short-iso"};
+  command.log_file = file;
+  const auto ended = scratch.folder().empty()
+                         ? Result<process::Exit>(fail(ErrorKind::resource, "no place for a temporary file"))
+                         : process::run_to_end(command, patience);
+  const auto lines = ended ? read_file(file, max_log) : Result<std::string>(fail(ended.error()));
+  return lines ? *lines : fmt::format("no log lines: {}\n", lines.error().what);
+}
+
+Result<fs::path> pack_diagnosis(const Config& config, const fs::path& config_file, const fs::path& folder,
+                                const std::string& log) {
   std::string stamp = iso8601(unix_ms(SystemClock().wall())).substr(0, 19);
   std::erase_if(stamp, [](char c) { return c == '-' || c == ':'; });
   const std::string name = fmt::format("flops-diag-{}-{}", config.device, stamp);
@@ -110,13 +116,13 @@ Result<fs::path> pack_diagnosis(const Config& config, const fs::path& config_fil
        {std::pair<const char*, std::string>("doctor.txt", to_text(examine(config, newest_time_seen(config)))),
         {"status.txt", status ? *status : status.error().what + "\n"},
         {"configuration.toml", config_reference(config)},
+        {"log.txt", log},
         {"machine.txt", machine_text(config)}}) {
     if (auto written = replace_file(inside / file, content); !written) {
       return fail(written.error());
     }
   }
   copy_text(config_file, inside / "agent.toml");
-  add_log(inside / "log.txt");
   if (identity) {
     copy_text(identity->certificate_file, inside / "certificate.pem");
     copy_text(identity->ca_file, inside / "ca.pem");

@@ -26,13 +26,17 @@ void prepare_log(const Identity& identity);
 // database too: it changes nothing.
 [[nodiscard]] std::int64_t newest_time_seen(const Config& config);
 
+// The agent's last lines in the system's journal, or why there are none: the user needs the right to read it, which the
+// agent's own has not.
+[[nodiscard]] std::string journal_lines();
+
 // Packs what somebody needs to find out what is wrong into `folder`/flops-diag-<device>-<time>.tar.gz, with the program
-// tar: findings of the doctor, status, configuration, enrolment, certificate, log lines from the journal, facts of the
+// tar: findings of the doctor, status, configuration, enrolment, certificate, `log` (journal_lines()), facts of the
 // machine. Never a key, a token, a model, an update, or data. Its path. permanent: the folder cannot be written, or tar
 // fails.
 [[nodiscard]] Result<std::filesystem::path> pack_diagnosis(const Config& config,
                                                            const std::filesystem::path& config_file,
-                                                           const std::filesystem::path& folder);
+                                                           const std::filesystem::path& folder, const std::string& log);
 
 // What the state folder says, for people: identity, certificate, tasks, models, data sets, evaluations, what is wrong.
 // Works while the agent runs and changes nothing that the agent would not.
