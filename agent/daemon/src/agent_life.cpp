@@ -141,7 +141,7 @@ void Agent::on_configuration(const wire::Configuration& wanted) {
 // What is wrong is said, and nothing of it taken: half of a wish is another wish.
 void Agent::apply_configuration() {
   auto config = with_wishes(file_config_, wanted_.labels, wanted_.settings);
-  wanted_problem_ = config ? "" : config.error().what.substr(0, wire::max_reason);
+  wanted_problem_ = config ? "" : std::string(health::cut(config.error().what, wire::max_reason));
   if (!config) {
     log::warn("configuration", "what the operator wants (version {}) is not taken: {}", wanted_.version,
               config.error().what);

@@ -29,6 +29,9 @@ http::Response Api::make_access(const http::Request& request, const registry::Ap
                           role ? "'name': expected a-z, 0-9, '.', '_', '-', at most 64"
                                : "'role': expected \"viewer\", \"operator\" or \"admin\"");
   }
+  if (name == "coordinator") {
+    return error_response(400, "bad_request", "'name': in the audit log that is the coordinator itself");
+  }
   const std::string token = crypto::base64url(crypto::random_bytes(32));
   if (auto added = parts_.registry.add_api_token(crypto::sha256(token), *role, name); !added) {
     return added.error().kind == ErrorKind::permanent ? error_response(409, "name_taken", added.error().what)

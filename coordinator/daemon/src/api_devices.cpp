@@ -4,6 +4,7 @@
 #include "api.hpp"
 #include "api_body.hpp"
 #include "api_json.hpp"
+#include "flops/health/conditions.hpp"
 
 namespace flops::coordinator {
 
@@ -106,7 +107,7 @@ http::Response Api::set_standing(const Device& device, const std::string& verb, 
     return error_response(body.error());
   }
   const DeviceId id = device.row.id;
-  auto set = parts_.life.set_standing(id, wanted->second, text_field(*body, "reason").substr(0, 256), caller.name);
+  auto set = parts_.life.set_standing(id, wanted->second, health::cut(text_field(*body, "reason"), 256), caller.name);
   if (!set) {
     return set.error().kind == ErrorKind::permanent ? error_response(409, "state", set.error().what)
                                                     : error_response(set.error());

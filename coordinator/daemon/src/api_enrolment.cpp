@@ -8,6 +8,7 @@
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 #include "flops/crypto/enrolment_token.hpp"
+#include "flops/health/conditions.hpp"
 
 namespace flops::coordinator {
 
@@ -102,7 +103,7 @@ http::Response Api::make_token(const http::Request& request, const registry::Api
   token.secret = secret.secret_digest();
   token.uses = *uses;
   token.expires_at = unix_ms(parts_.clock.wall()) + *expires * 1000;
-  token.note = text_field(*body, "note").substr(0, 256);
+  token.note = health::cut(text_field(*body, "note"), 256);
   token.role = said->value_or(wire::Role::device);
   token.by_hand = *by_hand;
   if (const std::string device = text_field(*body, "device"); !device.empty()) {

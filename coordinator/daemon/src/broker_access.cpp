@@ -1,8 +1,11 @@
 #include "broker_access.hpp"
 
 #include <charconv>
+#include <utility>
 
+#include "flops/core/clock.hpp"
 #include "flops/core/file.hpp"
+#include "flops/core/log.hpp"
 
 namespace flops::coordinator {
 namespace {
@@ -70,6 +73,7 @@ Result<> BrokerAccess::write_files() {
   if (auto written = replace_file(files_.crl(), *list, 0600); !written) {
     return written;
   }
+  written_at_ = SystemClock().wall();
   return write_acl();
 }
 
@@ -79,6 +83,21 @@ void BrokerAccess::begin(broker::ManagedBroker* broker, BrokerAddress address) {
 }
 
 Result<> BrokerAccess::changed(const DeviceId& device, bool cut) {
+  behind_ = true;
+  if (cut) {
+    to_cut_.insert(device);
+  }
+  return catch_up();
+}
+
+Result<> BrokerAccess::catch_up() {
+  if (auto told = behind_ ? tell() : Result<>(); !told) {
+    return fail(ErrorKind::resource, "the broker cannot be told now, which is tried again: {}", told.error().what);
+  }
+  return {};
+}
+
+Result<> BrokerAccess::tell() {
   auto number = list_number();
   auto counted = number ? registry_.set_meta(number_key, std::to_string(*number + 1)) : Result<>(fail(number.error()));
   if (!counted) {
@@ -90,10 +109,23 @@ Result<> BrokerAccess::changed(const DeviceId& device, bool cut) {
     }
     broker_->reload();
   }
-  if (cut) {
+  for (const DeviceId& device : to_cut_) {
     eviction_.evict(device);
   }
+  to_cut_.clear();
+  behind_ = false;
   return {};
+}
+
+void BrokerAccess::tick() {
+  constexpr auto tolerance = std::chrono::minutes(1);
+  // A list that is not valid yet shuts everybody out.
+  behind_ = behind_ || (broker_ != nullptr && written_at_ > SystemClock().wall() + tolerance);
+  const auto done = catch_up();
+  const std::string problem = done ? "" : done.error().what;
+  if (std::exchange(problem_, problem) != problem && !problem.empty()) {
+    log::error("broker", "{}", problem);
+  }
 }
 
 }  // namespace flops::coordinator

@@ -3,7 +3,8 @@
 // (docs/operations.md); its ACL is its operator's. Loop's thread.
 #pragma once
 
-#include <functional>
+#include <chrono>
+#include <set>
 #include <string>
 
 #include "credentials.hpp"
@@ -29,10 +30,16 @@ class BrokerAccess {
   void begin(broker::ManagedBroker* broker, BrokerAddress address);
   // What the registry says of a device has changed. `cut`: its connection is ended, so that what it may do is judged
   // anew; within about a second, and again when it was quicker.
+  // resource: the broker could not be told now; catch_up() goes on with it.
   [[nodiscard]] Result<> changed(const DeviceId& device, bool cut);
+  // Tells the broker what it could not be told before; nothing to do when there is nothing.
+  [[nodiscard]] Result<> catch_up();
+  // Now and then: the same, also when the files are from a time when the clock was ahead.
+  void tick();
   void stop() { eviction_.stop(); }
 
  private:
+  [[nodiscard]] Result<> tell();
   [[nodiscard]] Result<> write_acl();
   [[nodiscard]] Result<std::int64_t> list_number();
 
@@ -42,6 +49,10 @@ class BrokerAccess {
   const Credentials& credentials_;
   broker::MosquittoFiles files_;
   broker::ManagedBroker* broker_ = nullptr;
+  bool behind_ = false;        // the broker does not know all that the registry says
+  std::set<DeviceId> to_cut_;  // once it does
+  std::chrono::system_clock::time_point written_at_{};
+  std::string problem_;  // that was said
   Eviction eviction_;
 };
 

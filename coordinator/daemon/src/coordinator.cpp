@@ -301,6 +301,10 @@ Result<> Running::make_admin_token() {
     return {};
   }
   const std::string token = crypto::base64url(crypto::random_bytes(32));
+  // The file may be lost, or was never written: whoever had that token has it no more.
+  if (auto removed = registry_.remove_api_token("admin"); !removed) {
+    return fail(removed.error());
+  }
   // Stored in the registry first: a token nobody has is harmless, a file that does not work is not.
   if (auto added = registry_.add_api_token(crypto::sha256(token), registry::Role::admin, "admin"); !added) {
     return added;
@@ -364,6 +368,7 @@ void Running::tick() {
   runs_.tick();
   reports_.tick();
   renew_certificates();
+  broker_access_.tick();
   watch_uplink();
   for (const DeviceId& device : fleet_.silent(clock_.steady())) {
     link_.command(device, "hello", wire::encode(wire::HelloRequest{fleet_.find(device)->state.session}));

@@ -1,7 +1,10 @@
 #include "device_life.hpp"
 
+#include <algorithm>
+
 #include "flops/core/log.hpp"
 #include "flops/crypto/certificate.hpp"
+#include "flops/health/conditions.hpp"
 
 namespace flops::coordinator {
 
@@ -36,7 +39,7 @@ Result<> DeviceLife::set_standing(const DeviceId& device, Standing standing, std
                                   std::string_view who) {
   const Device* before = parts_.fleet.find(device);
   if (before != nullptr && before->row.standing == standing) {
-    return {};
+    return parts_.broker.catch_up();
   }
   if (auto set = parts_.registry.set_standing(device, standing, reason, who); !set) {
     return set;
@@ -46,9 +49,10 @@ Result<> DeviceLife::set_standing(const DeviceId& device, Standing standing, std
   log::info("fleet", "device {} is {} now, by {}{}{}", device, registry::to_string(standing), who,
             reason.empty() ? "" : ": ", reason);
   if (standing == Standing::quarantined || standing == Standing::revoked) {
+    parts_.runs.fleet_changed();  // first: it must not be asked again at once
     parts_.runs.exclude(device, fmt::format("the device was {}", registry::to_string(standing)));
   }
-  // Also when the broker's files cannot be written now: the runs know already, and the next start writes them.
+  // Also when the broker's files cannot be written now: the runs know already, and it is tried again.
   const auto told = parts_.broker.changed(device, standing == Standing::revoked);
   if (const Device* now = parts_.fleet.find(device); now != nullptr) {
     tell_standing(*now);
@@ -73,7 +77,7 @@ void DeviceLife::tell_standing(const Device& device) {
   if (device.state.online && device.row.standing != Standing::revoked) {
     parts_.link.command(device.row.id, "notice",
                         wire::encode(wire::Notice{std::string(registry::to_string(device.row.standing)),
-                                                  device.row.reason.substr(0, wire::max_reason)}));
+                                                  std::string(health::cut(device.row.reason, wire::max_reason))}));
   }
 }
 
@@ -84,6 +88,10 @@ Result<> DeviceLife::configure(const DeviceId& device, wire::Configuration wante
     return fail(ErrorKind::permanent, "there is no device {}", device);
   }
   wanted.version = known->row.wanted.version + 1;
+  if (const std::size_t bytes = wire::encode(wanted).size(); bytes > wire::max_message) {
+    return fail(ErrorKind::permanent, "all that is wanted of {} would be a message of {} bytes; it may have {}", device,
+                bytes, wire::max_message);
+  }
   if (auto set = parts_.registry.set_wanted(device, wanted, who, what); !set) {
     return set;
   }
@@ -152,7 +160,10 @@ void DeviceLife::said_hello(const Device& device) {
   if (device.row.wanted.version != device.state.configuration) {
     parts_.link.command(device.row.id, "configuration", wire::encode(device.row.wanted));
   }
-  if (device.row.standing == Standing::quarantined) {
+  // It was away when that changed.
+  const bool believes = std::ranges::any_of(
+      device.state.health, [](const wire::Condition& condition) { return condition.name == "quarantined"; });
+  if (believes || device.row.standing == Standing::quarantined) {
     tell_standing(device);
   }
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "flops/core/log.hpp"
+#include "flops/health/conditions.hpp"
 
 namespace flops::coordinator {
 
@@ -256,7 +257,7 @@ void RunController::refuse(const DeviceId& device, std::string_view about, std::
   }
   parts_.link.command(device, "refused",
                       wire::encode(wire::Refused{std::string(about), std::string(code),
-                                                 std::string(reason.substr(0, wire::max_reason))}));
+                                                 std::string(health::cut(reason, wire::max_reason))}));
 }
 
 }  // namespace flops::coordinator

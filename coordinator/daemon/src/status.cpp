@@ -1,4 +1,5 @@
 // The state topics of the run and of its clusters.
+#include "flops/health/conditions.hpp"
 #include "run_controller.hpp"
 
 namespace flops::coordinator {
@@ -56,7 +57,7 @@ void RunController::publish_cluster(const ClusterId& cluster) {
   status.cycle = tree.top.round;
   const ClusterView view = cluster_view(tree, cluster);
   status.state = view.state;
-  status.reason = view.reason.substr(0, wire::max_reason);
+  status.reason = health::cut(view.reason, wire::max_reason);
   status.round = view.round;
   status.participants = view.participants;
   auto rows = parts_.registry.rounds_of(active_->id(), cluster);

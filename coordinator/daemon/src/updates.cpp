@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "flops/core/log.hpp"
+#include "flops/health/conditions.hpp"
 #include "flops/rounds/site.hpp"
 #include "flops/tensor/accumulator.hpp"
 #include "flops/tensor/codec.hpp"
@@ -27,8 +28,9 @@ void RunController::receipt(const DeviceId& device, const wire::TaskRef& ref, co
     log::error("updates", "syncing what a receipt for {} says: {}", device, durable.error().what);
     return;
   }
-  parts_.link.command(device, "receipt",
-                      wire::encode(wire::Receipt{ref, blob, status, std::string(reason.substr(0, wire::max_reason))}));
+  parts_.link.command(
+      device, "receipt",
+      wire::encode(wire::Receipt{ref, blob, status, std::string(health::cut(reason, wire::max_reason))}));
 }
 
 void RunController::reject(const DeviceId& device, const ClusterId& node, const wire::ResultMessage& result,

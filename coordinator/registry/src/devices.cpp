@@ -1,6 +1,7 @@
 // Enrolment tokens, devices and what they become.
 #include <algorithm>
 
+#include "flops/core/log.hpp"
 #include "flops/registry/registry.hpp"
 
 namespace flops::registry {
@@ -46,13 +47,17 @@ Result<DeviceRow> device_row(const Row& row) {
   device.reason = row.text(9);
   if (const std::string text = row.text(10); !text.empty()) {
     auto wanted = wire::decode<wire::Configuration>(text);
-    if (!wanted) {
-      return fail(ErrorKind::corrupt, "what is wanted of {}: {}", *id, wanted.error().what);
+    if (!wanted) {  // one device's wishes must not hide the whole fleet
+      log::error("registry", "what is wanted of {} cannot be read and is passed over: {}", *id, wanted.error().what);
+    } else {
+      device.wanted = *std::move(wanted);
     }
-    device.wanted = *std::move(wanted);
   }
   return device;
 }
+
+// A clock that was ahead for a while must not make a revoked certificate good again.
+constexpr std::int64_t clock_doubt = std::int64_t{365} * 86'400;
 
 std::int64_t seconds(std::int64_t ms) {
   return ms / 1000;
@@ -168,9 +173,9 @@ Result<> Registry::add_certificate(const DeviceId& device, const IssuedCertifica
       "INSERT OR REPLACE INTO certificates(serial, device, issued_at, not_after, pem) VALUES(?, ?, ?, ?, ?)",
       {certificate.serial, device.str(), certificate.not_before, certificate.not_after, certificate.pem});
   auto pruned = added ? database_.run(
-                            "DELETE FROM certificates WHERE not_after < ?1 AND serial NOT IN "
-                            "(SELECT certificate_serial FROM devices)",
-                            {seconds(now()) - 86'400})
+                            "DELETE FROM certificates WHERE not_after < ?1 - CASE WHEN revoked_at > 0 THEN ?2 ELSE 0 "
+                            "END AND serial NOT IN (SELECT certificate_serial FROM devices)",
+                            {seconds(now()) - 86'400, clock_doubt})
                       : added;
   if (!pruned) {
     return pruned;

@@ -78,7 +78,8 @@ Enrolment judge_enrolment(const std::optional<EnrolmentTokenRow>& token, const s
 }
 
 bool renewal_is_due(std::int64_t not_before, std::int64_t not_after, std::int64_t now) {
-  return now >= not_before + (not_after - not_before) / 2;
+  // One that is not valid yet is from a time when the clock was ahead.
+  return now < not_before || now >= not_before + (not_after - not_before) / 2;
 }
 
 }  // namespace flops::registry

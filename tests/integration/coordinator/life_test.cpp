@@ -256,3 +256,65 @@ TEST_CASE("life: people have tokens of their own, and what they do has their nam
   CHECK(coordinator.api("DELETE", "/v1/access/admin").status == 409);  // nobody could make another one
   CHECK(coordinator.api_with(ann, "GET", "/v1/devices").status == 401);
 }
+
+TEST_CASE("life: what is wanted of a device is refused as a whole when no message could hold it") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  Device device(coordinator, "pi-1");
+  device.join(coordinator.token());
+  json::object settings;
+  for (int i = 0; i < 40; ++i) {
+    settings["conditions.s" + std::to_string(i)] = std::string(1024, '"');  // each is two bytes in a message
+  }
+  const auto answer =
+      coordinator.api("PATCH", "/v1/devices/pi-1", json::serialize(json::object{{"settings", settings}}));
+  CHECK(answer.status == 400);
+  CHECK(answer.body.find("may have 65536") != std::string::npos);
+  CHECK(coordinator.json("GET", "/v1/devices").at("devices").as_array().size() == 1);
+  coordinator.kill();
+  coordinator.start();
+  CHECK(coordinator.json("POST", "/v1/devices/pi-1/revoke").at("state") == "revoked");
+}
+
+TEST_CASE("life: a revocation that the broker could not be told of is told as soon as that works") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  Device device(coordinator, "pi-1");
+  device.join(coordinator.token());
+  const auto acl = coordinator.state() / "broker" / "acl";
+  std::filesystem::remove(acl);
+  std::filesystem::create_directory(acl);  // no file can take its place
+  CHECK(coordinator.api("POST", "/v1/devices/pi-1/revoke").status >= 500);
+  CHECK(state_of(coordinator, "pi-1") == "revoked");
+  CHECK(coordinator.api("POST", "/v1/devices/pi-1/revoke").status >= 500);  // not done yet
+  CHECK(device.connected());
+  std::filesystem::remove(acl);
+  (void)seconds_until_cut(coordinator, device);
+  CHECK(device.try_to_connect().find("revoked") != std::string::npos);
+  CHECK(coordinator.api("POST", "/v1/devices/pi-1/revoke").status == 200);
+}
+
+TEST_CASE("life: a reason is cut between characters") {
+  Pair pair;
+  std::string reason;
+  for (int i = 0; i < 100; ++i) {
+    reason += "坏";
+  }
+  const json::object body{{"reason", reason}};
+  REQUIRE(pair.coordinator.json("POST", "/v1/devices/a/quarantine", json::serialize(body)).at("state") ==
+          "quarantined");
+  CHECK(pair.a.await<wire::Notice>("notice").reason.size() == 255);
+  CHECK(pair.coordinator.json("GET", "/v1/devices").at("devices").as_array().size() == 2);
+}
+
+TEST_CASE("life: the file with the first token may be lost") {
+  boost::asio::io_context loop;
+  CoordinatorProcess coordinator(loop);
+  const std::string before = read_file(coordinator.state() / "admin.token").value();
+  coordinator.kill();
+  std::filesystem::remove(coordinator.state() / "admin.token");
+  coordinator.start();
+  CHECK(coordinator.api("GET", "/v1/status").status == 200);
+  CHECK(read_file(coordinator.state() / "admin.token").value() != before);
+  CHECK(coordinator.api_with(before.substr(0, before.find('\n')), "GET", "/v1/status").status == 401);
+}
