@@ -77,6 +77,12 @@ Result<Config> load_config(const std::filesystem::path& file) {
     return fail(ErrorKind::permanent, "{}: an external broker needs broker.port, .ca, .certificate and .key",
                 file.string());
   }
+  const std::string& address = config.broker.address;
+  if ((address == "0.0.0.0" || address == "::") && config.broker.public_host.empty()) {
+    return fail(ErrorKind::permanent,
+                "{}: with broker.address = \"{}\" goes broker.public_host, the name by which devices reach the broker",
+                file.string(), address);
+  }
   const bool uplink = !config.parent.url.empty();
   if (uplink && (config.role != "cluster" || config.parent.device.empty())) {
     return fail(ErrorKind::permanent, "{}: with parent.url go role = \"cluster\" and parent.device", file.string());
