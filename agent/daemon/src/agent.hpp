@@ -252,6 +252,7 @@ class Agent {
   bool probing_storage_ = false;
   bool storage_failed_again_ = false;  // while what was postponed is done
   wire::Configuration wanted_;
+  bool diagnosing_ = false;
   std::string wanted_problem_;
   CertificateLife certificate_life_;
   static constexpr auto long_ago = std::chrono::steady_clock::time_point::min() + std::chrono::hours(1);

@@ -181,9 +181,15 @@ void Agent::reload(const Config& config) {
 void Agent::on_report_request(const wire::ReportRequest& request) {
   if (request.kind == "log") {
     report(request.request, fmt::format("{}\n", fmt::join(log::kept(), "\n")));
+  } else if (request.kind == "diagnosis" && diagnosing_) {
+    report(request.request, "this agent is at another diagnosis: ask again in a minute\n");
   } else if (request.kind == "diagnosis") {
+    diagnosing_ = true;  // it may take a minute in which the worker does nothing else
     worker_.run([this, id = request.request, config = config_, newest = time_remembered_]() -> Worker::After {
-      return [this, id, text = to_text(examine(config, newest))] { report(id, text); };
+      return [this, id, text = to_text(examine(config, newest))] {
+        diagnosing_ = false;
+        report(id, text);
+      };
     });
   } else {
     report(request.request, fmt::format("this agent cannot tell a '{}'\n", request.kind.substr(0, 32)));

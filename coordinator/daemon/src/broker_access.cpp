@@ -82,10 +82,10 @@ void BrokerAccess::begin(broker::ManagedBroker* broker, BrokerAddress address) {
   eviction_.begin(std::move(address));
 }
 
-Result<> BrokerAccess::changed(const DeviceId& device, bool cut) {
+Result<> BrokerAccess::changed(const DeviceId& device, Cut cut) {
   behind_ = true;
-  if (cut) {
-    to_cut_.insert(device);
+  if (cut != Cut::no) {
+    to_cut_[device] = cut;
   }
   return catch_up();
 }
@@ -109,8 +109,8 @@ Result<> BrokerAccess::tell() {
     }
     broker_->reload();
   }
-  for (const DeviceId& device : to_cut_) {
-    eviction_.evict(device);
+  for (const auto& [device, cut] : to_cut_) {
+    eviction_.evict(device, cut, broker_ != nullptr);
   }
   to_cut_.clear();
   behind_ = false;

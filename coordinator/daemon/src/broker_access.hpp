@@ -4,7 +4,7 @@
 #pragma once
 
 #include <chrono>
-#include <set>
+#include <map>
 #include <string>
 
 #include "credentials.hpp"
@@ -28,10 +28,10 @@ class BrokerAccess {
   // From then on changes are told: `broker` rereads its files (nullptr: it is external), connections are ended where it
   // listens.
   void begin(broker::ManagedBroker* broker, BrokerAddress address);
-  // What the registry says of a device has changed. `cut`: its connection is ended, so that what it may do is judged
-  // anew; within about a second, and again when it was quicker.
+  // What the registry says of a device has changed. `cut`: whether its connection is ended, so that what it may do is
+  // judged anew; within about a second, and again when it was quicker.
   // resource: the broker could not be told now; catch_up() goes on with it.
-  [[nodiscard]] Result<> changed(const DeviceId& device, bool cut);
+  [[nodiscard]] Result<> changed(const DeviceId& device, Cut cut);
   // Tells the broker what it could not be told before; nothing to do when there is nothing.
   [[nodiscard]] Result<> catch_up();
   // Now and then: the same, also when the files are from a time when the clock was ahead.
@@ -49,8 +49,8 @@ class BrokerAccess {
   const Credentials& credentials_;
   broker::MosquittoFiles files_;
   broker::ManagedBroker* broker_ = nullptr;
-  bool behind_ = false;        // the broker does not know all that the registry says
-  std::set<DeviceId> to_cut_;  // once it does
+  bool behind_ = false;             // the broker does not know all that the registry says
+  std::map<DeviceId, Cut> to_cut_;  // once it does
   std::chrono::system_clock::time_point written_at_{};
   std::string problem_;  // that was said
   Eviction eviction_;

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <optional>
+#include <utility>
 
 #include <pwd.h>
 #include <unistd.h>
@@ -87,6 +88,7 @@ class Running final : public Coordinator {
   Result<> begin_managed_broker();
   Result<std::uint16_t> lasting_port(std::string_view key, std::int64_t wanted, const std::string& address);
   Result<> begin_api();
+  [[nodiscard]] bool has_intermediates() const;
   Result<> begin_link();
   [[nodiscard]] std::string api_url() const;
   Result<> write_endpoints();
@@ -95,6 +97,7 @@ class Running final : public Coordinator {
   Result<> make_admin_token();
   void tick();
   void renew_certificates();
+  [[nodiscard]] Result<> serve_certificate();
   void runs_changed();
   void presence_changed();
   void publish_status(bool online);
@@ -128,6 +131,7 @@ class Running final : public Coordinator {
   SteadyTime status_published_{};
   bool status_due_ = false;
   SteadyTime certificates_checked_;
+  bool serving_due_ = false;  // the API or the broker may not have the renewed certificate yet
   BrokerEndpoint broker_endpoint_;
   std::unique_ptr<broker::ManagedBroker> broker_;
   std::unique_ptr<Api> api_;
@@ -197,6 +201,10 @@ Result<> Running::begin_managed_broker() {
   return {};
 }
 
+bool Running::has_intermediates() const {
+  return config_.broker.mode != "managed" && !is_own_ca(config_.broker.ca, credentials_.ca);
+}
+
 Result<> Running::begin_broker() {
   broker_endpoint_ = {config_.broker.public_host.empty() ? config_.broker.address : config_.broker.public_host,
                       static_cast<std::uint16_t>(config_.broker.port)};
@@ -204,7 +212,8 @@ Result<> Running::begin_broker() {
     return begun;
   }
   const std::string& host = config_.broker.address;
-  broker_access_.begin(broker_.get(), {host == "0.0.0.0" ? "127.0.0.1" : host, broker_endpoint_.port});
+  broker_access_.begin(broker_.get(),
+                       {host == "0.0.0.0" ? "127.0.0.1" : host, broker_endpoint_.port, has_intermediates()});
   return {};
 }
 
@@ -216,7 +225,7 @@ Result<> Running::begin_link() {
   options.port = broker_endpoint_.port;
   options.client_id = broker::coordinator_name;
   options.ca_file = managed ? config_.state_folder / "ca.pem" : config_.broker.ca;
-  options.intermediates = !managed && !is_own_ca(config_.broker.ca, credentials_.ca);
+  options.intermediates = has_intermediates();
   options.certificate_file = managed ? own / "certificate.pem" : config_.broker.certificate;
   options.key_file = managed ? own / "key.pem" : config_.broker.key;
   options.session_expiry = 1h;
@@ -349,19 +358,32 @@ void Running::renew_certificates() {
   }
   certificates_checked_ = clock_.steady();
   auto renewed = renew_credentials(config_, credentials_, unix_ms(clock_.wall()) / 1000);
-  auto served = renewed && *renewed ? server_->set_certificate(credentials_.server_certificate, credentials_.server_key)
-                                    : Result<>();
-  const broker::MosquittoFiles files{config_.state_folder / "broker"};
-  if (renewed && *renewed && served && broker_) {
-    served = replace_file(files.key(), credentials_.server_key, 0600);
-    served = served ? replace_file(files.certificate(), credentials_.server_certificate, 0600) : served;
-    broker_->reload();
+  if (!renewed) {
+    log::error("ca", "renewing the server's certificate: {}", renewed.error().what);
+    return;
   }
-  if (!renewed || !served) {
-    log::error("ca", "renewing the server's certificate: {}", renewed ? served.error().what : renewed.error().what);
-  } else if (*renewed) {
+  serving_due_ = serving_due_ || *renewed;
+  if (auto served = serving_due_ ? serve_certificate() : Result<>(); !served) {
+    log::error("ca", "serving the renewed certificate, which is tried again: {}", served.error().what);
+    return;
+  }
+  if (std::exchange(serving_due_, false)) {
     log::info("ca", "the server's certificate is renewed");
   }
+}
+
+Result<> Running::serve_certificate() {
+  auto served = server_->set_certificate(credentials_.server_certificate, credentials_.server_key);
+  if (!served || !broker_) {
+    return served;
+  }
+  const broker::MosquittoFiles files{config_.state_folder / "broker"};
+  served = replace_file(files.key(), credentials_.server_key, 0600);
+  served = served ? replace_file(files.certificate(), credentials_.server_certificate, 0600) : served;
+  if (served) {  // never a key with another one's certificate
+    broker_->reload();
+  }
+  return served;
 }
 
 void Running::tick() {

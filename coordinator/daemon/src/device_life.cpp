@@ -53,7 +53,7 @@ Result<> DeviceLife::set_standing(const DeviceId& device, Standing standing, std
     parts_.runs.exclude(device, fmt::format("the device was {}", registry::to_string(standing)));
   }
   // Also when the broker's files cannot be written now: the runs know already, and it is tried again.
-  const auto told = parts_.broker.changed(device, standing == Standing::revoked);
+  const auto told = parts_.broker.changed(device, standing == Standing::revoked ? Cut::revoked : Cut::no);
   if (const Device* now = parts_.fleet.find(device); now != nullptr) {
     tell_standing(*now);
   }
@@ -118,7 +118,7 @@ void DeviceLife::enrolled(const DeviceId& device, bool key_replaced) {
   if (key_replaced) {
     parts_.runs.exclude(device, "the device was enrolled anew");
     put_offline(device);
-    if (auto told = parts_.broker.changed(device, true); !told) {
+    if (auto told = parts_.broker.changed(device, Cut::replaced); !told) {
       log::error("broker", "{}: {}", device, told.error().what);
     }
   }

@@ -16,6 +16,8 @@ using namespace std::chrono_literals;
 constexpr auto lifetime = 10min;
 constexpr auto first_wait = 300ms;  // the broker rereads its files meanwhile
 constexpr auto second_wait = 1500ms;
+constexpr auto fetching_wait = 15s;  // while an external broker has not fetched the list yet
+constexpr int fetching_connections = 20;
 constexpr auto retry_wait = 500ms;
 constexpr auto goodbye = 1s;
 
@@ -45,9 +47,13 @@ Result<> Eviction::make_certificate(const DeviceId& device) const {
   return certificate ? replace_file(certificate_of(device), *certificate, 0600) : Result<>(fail(certificate.error()));
 }
 
-void Eviction::evict(const DeviceId& device) {
+void Eviction::evict(const DeviceId& device, Cut cut, bool rereads_soon) {
+  const bool again_and_again = cut == Cut::revoked && !rereads_soon;
   auto& visit = visits_[device];
   visit = std::make_shared<Visit>(loop_);
+  visit->connections_left = again_and_again ? fetching_connections : 2;
+  visit->attempts_left = visit->connections_left + 8;
+  visit->between = again_and_again ? std::chrono::milliseconds(fetching_wait) : second_wait;
   if (auto made = make_certificate(device); !made) {
     log::error("broker", "cutting {} off: {}", device, made.error().what);
     visits_.erase(device);
@@ -75,6 +81,7 @@ void Eviction::visit(const DeviceId& device) {
   options.ca_file = config_.broker.mode == "managed" ? config_.state_folder / "ca.pem" : config_.broker.ca;
   options.certificate_file = certificate_of(device);
   options.key_file = config_.state_folder / broker::coordinator_name / "key.pem";
+  options.intermediates = address_.intermediates;
   options.connect_timeout = 3s;
   mqtt::Handlers handlers;
   // A client must not end inside its own handler.
@@ -114,7 +121,7 @@ void Eviction::visited(const DeviceId& device, bool connected) {
   visit.connections_left -= connected ? 1 : 0;
   --visit.attempts_left;
   if (visit.connections_left > 0 && visit.attempts_left > 0) {
-    visit_later(device, connected ? second_wait : retry_wait);
+    visit_later(device, connected ? visit.between : retry_wait);
     return;
   }
   if (visit.connections_left > 0) {  // a broker that is down has no connections, and starts with the new files

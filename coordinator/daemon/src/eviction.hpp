@@ -3,11 +3,12 @@
 // drops the old connection and, because the new one keeps no session, all that was queued for the device.
 //
 // Only of use when the device cannot come back: what its certificate may do has been changed before. A device that was
-// quicker than the broker's rereading is cut by the second connection. Loop's thread.
+// quicker than the broker's rereading is cut by a further connection. Loop's thread.
 //
 // MQTT 5.0, 3.1.4-3: a second connection of a client id disconnects the first.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -25,6 +26,14 @@ namespace flops::coordinator {
 struct BrokerAddress {
   std::string host;
   std::uint16_t port = 0;
+  bool intermediates = false;  // its certificate may come from an authority under broker.ca
+};
+
+// Of a connection.
+enum class Cut {
+  no,
+  replaced,  // the device may come back at once with another key
+  revoked,   // nobody may come back in this name
 };
 
 class Eviction {
@@ -33,7 +42,9 @@ class Eviction {
   ~Eviction();
 
   void begin(BrokerAddress address) { address_ = std::move(address); }
-  void evict(const DeviceId& device);
+  // `rereads_soon`: the broker is told to reread its files. Else it fetches the list in its own time, and a revoked
+  // device is cut again and again for five minutes.
+  void evict(const DeviceId& device, Cut cut, bool rereads_soon);
   void stop();
 
  private:
@@ -41,8 +52,9 @@ class Eviction {
     explicit Visit(const boost::asio::any_io_executor& loop) : timer(loop) {}
     std::unique_ptr<mqtt::Client> client;
     boost::asio::steady_timer timer;
-    int connections_left = 2;
-    int attempts_left = 10;
+    int connections_left = 0;
+    int attempts_left = 0;
+    std::chrono::milliseconds between{};
   };
   void visit_later(const DeviceId& device, std::chrono::milliseconds wait);
   void visit(const DeviceId& device);

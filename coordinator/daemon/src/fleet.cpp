@@ -55,6 +55,21 @@ Device* Fleet::find(const DeviceId& device) {
   return found == devices_.end() ? nullptr : &found->second;
 }
 
+bool Fleet::is_accepted(const DeviceId& device) const {
+  const auto found = devices_.find(device);
+  return found != devices_.end() && found->second.row.standing == registry::Standing::accepted;
+}
+
+std::vector<DeviceId> Fleet::excluded() const {
+  std::vector<DeviceId> found;
+  for (const auto& [id, device] : devices_) {
+    if (device.row.standing == registry::Standing::quarantined || device.row.standing == registry::Standing::revoked) {
+      found.push_back(id);
+    }
+  }
+  return found;
+}
+
 std::int64_t Fleet::online() const {
   return std::ranges::count_if(devices_, [](const auto& entry) { return entry.second.state.online; });
 }

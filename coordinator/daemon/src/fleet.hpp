@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "flops/registry/registry.hpp"
 #include "flops/wire/messages.hpp"
@@ -28,6 +29,9 @@ class Fleet {
   // What the registry says of one of them has changed, or it is new.
   [[nodiscard]] Result<> reload(const DeviceId& device);
   [[nodiscard]] Device* find(const DeviceId& device);
+  [[nodiscard]] bool is_accepted(const DeviceId& device) const;
+  // Those that were quarantined or revoked.
+  [[nodiscard]] std::vector<DeviceId> excluded() const;
   // Devices, or sites, that have the data, online or not.
   [[nodiscard]] std::set<DeviceId> with_data(const std::string& data, wire::Role role) const;
   [[nodiscard]] const std::map<DeviceId, Device>& devices() const { return devices_; }

@@ -57,6 +57,10 @@ Result<> RunController::activate_next() {
   log::info("runs", "{} {}", active_->id(), goes_on ? "goes on after a restart" : "is next");
   if (goes_on) {
     advance([this] { return rounds::on_restart(active_->tree, grouped(), parts_.clock.steady()); });
+    // It may have ended between what was decided of a device and what that meant for the run.
+    for (const DeviceId& device : parts_.fleet.excluded()) {
+      exclude(device, "the device was quarantined or revoked");
+    }
   }
   fleet_changed();
   return {};
@@ -147,6 +151,7 @@ Result<> RunController::expect_participants(Active& run) {
     std::ranges::transform(*contributions, std::inserter(expected_, expected_.end()),
                            &registry::ContributionRow::device);
   }
+  std::erase_if(expected_, [this](const DeviceId& device) { return !parts_.fleet.is_accepted(device); });
   run.tree.top.least_wanted = expected_.empty() ? 0 : run.tree.top.wanted;
   expected_until_ = parts_.clock.steady() + return_within();
   return {};

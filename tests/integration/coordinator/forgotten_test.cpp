@@ -71,6 +71,25 @@ TEST_CASE("coordinator: after a power cut that took a round back, its finished u
   CHECK(fleet.coordinator.stop() == 0);
 }
 
+TEST_CASE("coordinator: a device that was quarantined just before a power cut has no task after it") {
+  Pair fleet;
+  const auto first_a = Pair::task_of(fleet.a, 1);
+  (void)Pair::task_of(fleet.b, 1);
+  fleet.a.drop();
+  fleet.b.drop();
+  fleet.coordinator.kill();
+  change_records(fleet.coordinator.state(), "UPDATE devices SET state='quarantined' WHERE id='a'");
+  fleet.coordinator.start();
+  CHECK(run_until(fleet.loop, [&] {
+    return fleet.coordinator.log().find("a: the device was quarantined or revoked") != std::string::npos;
+  }));
+  connect_all({&fleet.a, &fleet.b});
+  CHECK(fleet.a.await<wire::Notice>("notice").state == "quarantined");
+  CHECK(fleet.coordinator.json("POST", "/v1/devices/a/approve").at("state") == "accepted");
+  CHECK(Pair::task_of(fleet.a, 1).ref.task != first_a.ref.task);
+  CHECK(fleet.coordinator.stop() == 0);
+}
+
 TEST_CASE("coordinator: while a run cannot be read it stays up, and nothing of that run is refused or removed") {
   Pair fleet;
   const auto task_a = Pair::task_of(fleet.a, 1);
