@@ -103,6 +103,7 @@ models::TrainingPlan Simulation::Engine::plan_of(const rounds::SendTask& action,
   models::TrainingPlan plan{training.epochs,        training.batch,    training.optimizer,
                             training.learning_rate, training.momentum, training.weight_decay,
                             training.loss,          training.steps,    algorithms_.devices->client().proximal};
+  plan.learning_rate = rounds::learning_rate(tree_.spec, action.round);
   if (straggles) {
     const double share = draw(tree_.spec.seed, "share", action.device, action.round);
     std::int64_t& amount = plan.steps > 0 ? plan.steps : plan.epochs;

@@ -1,7 +1,6 @@
 #include "flops/sim/project.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 
 #include "flops/algorithms/spec.hpp"
@@ -131,28 +130,6 @@ void add_all(ConfigSpec& spec, Draft& draft) {
   add_evaluation(spec, draft.project);
 }
 
-// A word or a path without the quotes that TOML wants.
-bool is_bare_text(const std::string& value) {
-  const bool plain = !value.empty() && value.find_first_of("\"\\\n'") == std::string::npos;
-  const bool starts =
-      plain && (std::isalpha(static_cast<unsigned char>(value[0])) != 0 || value[0] == '/' || value[0] == '.');
-  return starts && value != "true" && value != "false";
-}
-
-// "training.epochs = 5" or "data.partition=shards:2": what is no TOML is text.
-Result<> override_with(ConfigSpec& spec, const std::filesystem::path& folder, const std::string& line) {
-  const std::string name = (folder / "--set").string();  // paths are relative to the project's folder
-  const std::size_t equals = line.find('=');
-  if (equals == std::string::npos) {
-    return fail(ErrorKind::permanent, "'{}' is not key=value", line);
-  }
-  const std::size_t begin = std::min(line.find_first_not_of(' ', equals + 1), line.size());
-  const std::string value = line.substr(begin);
-  const bool is_text = is_bare_text(value);
-  auto set = spec.parse(is_text ? fmt::format("{} = \"{}\"", line.substr(0, equals), value) : line, name);
-  return set ? set : fail(set.error(), "--set " + line);
-}
-
 algorithms::Spec finish(const AlgorithmDraft& draft) {
   algorithms::Spec spec = algorithms::defaults(draft.name);
   const auto set = [](double& target, double value) { target = value < 0 ? target : value; };
@@ -207,8 +184,8 @@ Result<Project> Project::load(const std::filesystem::path& file, const std::vect
     return fail(loaded.error());
   }
   for (const std::string& line : overrides) {
-    if (auto set = override_with(spec, file.parent_path(), line); !set) {
-      return fail(set.error());
+    if (auto set = spec.set(line, file.parent_path()); !set) {
+      return fail(set.error(), "--set");
     }
   }
   return finish(std::move(draft));

@@ -1,6 +1,7 @@
 #include "flops/core/config.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "config_row.hpp"
 #include "flops/core/file.hpp"
@@ -17,8 +18,23 @@ struct ConfigSpec::Reading {
 
 namespace {
 
-std::size_t line_of(const toml::node& node) {
+std::size_t line_of_node(const toml::node& node) {
   return node.source().begin.line;
+}
+
+// "training.epochs = 5" is TOML as it is; what is none is text without its quotes, unless it has some.
+std::string as_toml(const std::string& line, std::size_t equals) {
+  const std::size_t begin = std::min(line.find_first_not_of(" \t", equals + 1), line.size());
+  const std::string value = line.substr(begin);
+  if (value.empty() || value.find_first_of("\"'\\#[{") != std::string::npos) {
+    return line;
+  }
+  try {
+    (void)toml::parse("value = " + value);
+    return line;
+  } catch (const toml::parse_error&) {
+    return fmt::format("{} = {}", line.substr(0, equals), toml_text(value));
+  }
 }
 
 // The nearest known key, for "did you mean"; empty when none is near.
@@ -56,7 +72,7 @@ void ConfigSpec::add(Row row) {
   rows_.push_back(std::move(row));
 }
 
-void ConfigSpec::read_table(Reading& reading, const void* raw, const std::string& prefix) const {
+void ConfigSpec::read_table(Reading& reading, const void* raw, const std::string& prefix) {
   const toml::table& table = *static_cast<const toml::table*>(raw);
   for (const auto& [name, node] : table) {
     const std::string key = prefix + std::string(name.str());
@@ -65,20 +81,22 @@ void ConfigSpec::read_table(Reading& reading, const void* raw, const std::string
       const bool section =
           std::ranges::any_of(rows_, [&](const Row& candidate) { return candidate.key.starts_with(key + "."); });
       if (section && node.is_table()) {
+        lines_[key] = line_of_node(node);
         read_table(reading, node.as_table(), key + ".");
         continue;
       }
       std::vector<std::string> known;
       std::ranges::transform(rows_, std::back_inserter(known), &Row::key);
       const std::string hint = nearest(key, known);
-      reading.report(line_of(node), hint.empty() ? fmt::format("unknown key '{}'", key)
-                                                 : fmt::format("unknown key '{}'; did you mean '{}'?", key, hint));
+      reading.report(line_of_node(node), hint.empty() ? fmt::format("unknown key '{}'", key)
+                                                      : fmt::format("unknown key '{}'; did you mean '{}'?", key, hint));
       continue;
     }
+    lines_[key] = line_of_node(node);
     if (row->begin_element) {
       const auto* elements = node.as_array();
       if (elements == nullptr || !elements->is_array_of_tables()) {
-        reading.report(line_of(node), fmt::format("'{}': expected [[{}]] tables", key, key));
+        reading.report(line_of_node(node), fmt::format("'{}': expected [[{}]] tables", key, key));
         continue;
       }
       for (const toml::node& element : *elements) {
@@ -87,14 +105,15 @@ void ConfigSpec::read_table(Reading& reading, const void* raw, const std::string
         element_spec.read_table(reading, element.as_table(), "");
         for (const Row& inner : element_spec.rows_) {
           if (inner.presence == Presence::required && !element.as_table()->at_path(inner.key)) {
-            reading.report(line_of(element), fmt::format("[[{}]]: '{}' is missing: {}", key, inner.key, inner.doc));
+            reading.report(line_of_node(element),
+                           fmt::format("[[{}]]: '{}' is missing: {}", key, inner.key, inner.doc));
           }
         }
       }
       continue;
     }
     if (std::string problem = row->read(node, reading.folder); !problem.empty()) {
-      reading.report(line_of(node), fmt::format("'{}': {}", key, problem));
+      reading.report(line_of_node(node), fmt::format("'{}': {}", key, problem));
     }
   }
 }
@@ -132,6 +151,33 @@ Result<> ConfigSpec::parse(std::string_view text, const std::string& name) {
     lines.push_back(line == 0 ? fmt::format("{}: {}", name, message) : fmt::format("{}:{}: {}", name, line, message));
   }
   return fail(ErrorKind::permanent, "{}", fmt::join(lines, "\n"));
+}
+
+Result<> ConfigSpec::set(const std::string& line, const std::filesystem::path& folder) {
+  const std::size_t equals = line.find('=');
+  if (equals == std::string::npos || line.find_first_of("\r\n") != std::string::npos) {
+    return fail(ErrorKind::permanent, "'{}' is not key=value", line);
+  }
+  Reading reading{"", std::filesystem::absolute(folder), {}};
+  std::map<std::string, std::size_t> before = std::exchange(lines_, {});
+  try {
+    const toml::table table = toml::parse(as_toml(line, equals));
+    read_table(reading, &table, "");
+  } catch (const std::exception& error) {
+    reading.report(0, error.what());
+  }
+  for (const auto& [key, line_of_this] : std::exchange(lines_, std::move(before))) {
+    lines_[key] = 0;
+  }
+  if (!reading.issues.empty()) {
+    return fail(ErrorKind::permanent, "'{}': {}", line, reading.issues.front().second);
+  }
+  return {};
+}
+
+std::size_t ConfigSpec::line_of(const std::string& key) const {
+  const auto found = lines_.find(key);
+  return found == lines_.end() ? 0 : found->second;
 }
 
 std::string ConfigSpec::reference() const {

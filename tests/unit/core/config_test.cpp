@@ -167,3 +167,34 @@ TEST_CASE("config: a required key that is missing is an error, and the reference
     CHECK_MESSAGE(reference.find(expected) != std::string::npos, reference);
   }
 }
+
+TEST_CASE("config: single settings afterwards, and where the file names a key") {
+  Settings settings;
+  ConfigSpec spec("test");
+  bind(spec, settings);
+  REQUIRE(spec.parse("name = \"x\"\n[broker]\nport = 1\n", "x.toml"));
+  CHECK(spec.line_of("name") == 1);
+  CHECK(spec.line_of("broker.port") == 3);
+  CHECK(spec.line_of("broker") == 2);
+  CHECK(spec.line_of("rate") == 0);
+
+  REQUIRE(spec.set("broker.port = 17", "/"));
+  CHECK(settings.port == 17);
+  CHECK(spec.line_of("broker.port") == 0);
+  REQUIRE(spec.set("name=a:word/of mine", "/"));
+  CHECK(settings.name == "a:word/of mine");
+  REQUIRE(spec.set("name = \"5\"", "/"));
+  CHECK(settings.name == "5");
+  REQUIRE(spec.set("on = true", "/"));
+  CHECK(settings.on);
+
+  for (const char* wrong : {"port", "broker.port = many", "broker.port = 70000", "nmae = x", "name = a\"b", "name = 5",
+                            "name = a\nrate = 0.1", "name", "= 3", "name ="}) {
+    CAPTURE(wrong);
+    const auto set = spec.set(wrong, "/");
+    REQUIRE_FALSE(set);
+    CHECK(set.error().what.contains(wrong));
+  }
+  CHECK(settings.name == "5");
+  CHECK(spec.set("nmae = x", "/").error().what.contains("did you mean 'name'?"));
+}

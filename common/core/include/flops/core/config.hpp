@@ -64,6 +64,12 @@ class ConfigSpec {
   [[nodiscard]] Result<> load(const std::filesystem::path& file);
   // The same for text; `name` stands for the file in messages.
   [[nodiscard]] Result<> parse(std::string_view toml, const std::string& name);
+  // One setting afterwards, as on a command line: "training.epochs = 5" or "data.partition=shards:2"; text needs no
+  // quotes. Relative paths are resolved against `folder`.
+  [[nodiscard]] Result<> set(const std::string& line, const std::filesystem::path& folder);
+
+  // Where the text that was parsed names the key, or the section; 0: it does not, or the key was set afterwards.
+  [[nodiscard]] std::size_t line_of(const std::string& key) const;
 
   // All settings with defaults and documentation, as a commented TOML file.
   [[nodiscard]] std::string reference() const;
@@ -72,10 +78,11 @@ class ConfigSpec {
   struct Row;
   struct Reading;
   void add(Row row);
-  void read_table(Reading& reading, const void* table, const std::string& prefix) const;
+  void read_table(Reading& reading, const void* table, const std::string& prefix);
 
   std::string program_;
   std::vector<Row> rows_;
+  std::map<std::string, std::size_t> lines_;
 };
 
 }  // namespace flops
