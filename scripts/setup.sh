@@ -33,6 +33,7 @@ dataset-fashion-mnist: data of the quick start
 jq: JSON in scripts
 '
 check_packages='
+git: repositories with projects in the tests
 mosquitto-clients: MQTT tools for the tests
 sqlite3: looks into databases in the tests
 iproute2: cuts links in the tests

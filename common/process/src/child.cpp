@@ -32,6 +32,7 @@ struct Prepared {
   std::vector<std::string> environment;
   std::vector<char*> envp;
   std::string log_file;
+  std::string output_file;
   std::string control_group;
   std::string oom_score_adj;
 };
@@ -82,6 +83,7 @@ Result<Prepared> prepare(const Command& command) {
   }
   prepared.envp.push_back(nullptr);
   prepared.log_file = command.log_file.string();
+  prepared.output_file = command.output_file.string();
   prepared.control_group = command.control_group.empty() ? "" : (command.control_group / "cgroup.procs").string();
   prepared.oom_score_adj = std::to_string(command.oom_score_adj);
   return prepared;
@@ -117,12 +119,18 @@ bool arrange_descriptors(const Command& command) {
   return ::syscall(SYS_close_range, static_cast<unsigned>(last + 1), ~0U, 0U) == 0;
 }
 
-bool redirect_output(const std::string& log_file) {
-  if (log_file.empty()) {
+bool redirect_output(const Prepared& prepared) {
+  if (!prepared.log_file.empty()) {
+    const int fd = ::open(prepared.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0640);
+    if (fd < 0 || ::dup2(fd, STDOUT_FILENO) < 0 || ::dup2(fd, STDERR_FILENO) < 0) {
+      return false;
+    }
+  }
+  if (prepared.output_file.empty()) {
     return true;
   }
-  const int fd = ::open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0640);
-  return fd >= 0 && ::dup2(fd, STDOUT_FILENO) >= 0 && ::dup2(fd, STDERR_FILENO) >= 0;
+  const int fd = ::open(prepared.output_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0640);
+  return fd >= 0 && ::dup2(fd, STDOUT_FILENO) >= 0;
 }
 
 void write_own(const char* file, std::string_view text) {
@@ -183,7 +191,11 @@ void lower_priority(const Command& command, const Prepared& prepared) {
     const rlimit limit{command.data_limit_bytes, command.data_limit_bytes};
     (void)::setrlimit(RLIMIT_DATA, &limit);
   }
-  if (redirect_output(prepared.log_file) && arrange_descriptors(command)) {
+  if (command.file_limit_bytes > 0) {
+    const rlimit limit{command.file_limit_bytes, command.file_limit_bytes};
+    (void)::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  if (redirect_output(prepared) && arrange_descriptors(command)) {
     ::execve(prepared.program.c_str(), prepared.argv.data(), prepared.envp.data());
   }
   const char* reason = std::strerror(errno);

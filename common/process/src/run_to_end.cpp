@@ -21,6 +21,7 @@ Result<Exit> run_to_end(const Command& command, std::chrono::milliseconds patien
   }
   timer.async_wait([&](boost::system::error_code cancelled) {
     if (!cancelled) {
+      (void)::kill(-(*child)->pid(), SIGKILL);  // its group, with the children it has there
       (*child)->signal(SIGKILL);
     }
   });

@@ -201,3 +201,37 @@ TEST_CASE("child: it dies with its parent, however that ends") {
   }
   CHECK(gone());
 }
+
+TEST_CASE("child: its output can go into a file of its own, and files do not grow beyond their limit") {
+  const test::TemporaryFolder folder;
+  Command command;
+  command.output_file = folder / "output";
+  const Outcome outcome = run("echo said; echo complained >&2; ulimit -f", command);
+  CHECK(outcome.output == "complained\n");
+  CHECK(read_file(folder / "output").value() == "said\nunlimited\n");
+  command.file_limit_bytes = 4096;
+  const Outcome limited = run("exec head -c 8192 /dev/zero", command);
+  REQUIRE(limited.exit.has_value());
+  CHECK(limited.exit->signalled);
+  CHECK(limited.exit->code == SIGXFSZ);
+  CHECK(std::filesystem::file_size(folder / "output") == 4096);
+}
+
+TEST_CASE("child: what is waited for too long is ended with its children") {
+  const test::TemporaryFolder folder;
+  Command command;
+  command.program = "/bin/sh";
+  command.arguments = {"-c", "sleep 60 & echo $!; wait"};
+  command.output_file = folder / "output";
+  const auto ended = process::run_to_end(command, 500ms);
+  REQUIRE(ended.has_value());
+  CHECK(ended->signalled);
+  const int grandchild = std::stoi(read_file(folder / "output").value());
+  bool gone = false;
+  for (int i = 0; i < 500 && !gone; ++i) {
+    const std::string status = read_file(fmt::format("/proc/{}/stat", grandchild)).value_or("");
+    gone = status.empty() || status.contains(") Z ");
+    std::this_thread::sleep_for(10ms);
+  }
+  CHECK(gone);
+}

@@ -24,12 +24,14 @@ struct Command {
   std::vector<std::pair<std::string, std::string>> environment;  // added to the parent's
   std::vector<std::pair<int, int>> descriptors;  // (ours, the child's number >= 3); all others are closed
   std::filesystem::path log_file;                // stdout and stderr, appended; empty: inherited
+  std::filesystem::path output_file;             // of stdout alone, written anew; empty: as log_file says
   int nice = 0;                                  // > 0: nicer
   // Runs, with all threads and children it will have, only when nothing else wants the processor or the disk:
   // SCHED_IDLE, the idle I/O class, and a session of its own whose scheduling group (autogroup) steps back too.
   // Between control groups the kernel goes by their weights: docs/configuration.md.
   bool background = false;
   std::uint64_t data_limit_bytes = 0;   // RLIMIT_DATA; 0: none
+  std::uint64_t file_limit_bytes = 0;   // RLIMIT_FSIZE, of each file it writes; 0: none
   std::filesystem::path control_group;  // folder of cgroup v2 that it and its children live in; empty: the parent's
   int oom_score_adj = 0;                // 0 to 1000: the higher, the sooner it is killed when memory is short
 };
@@ -61,8 +63,8 @@ class Child {
   std::shared_ptr<State> state_;
 };
 
-// For programs that may wait: spawns it and waits until it ends; SIGKILL after `patience`. Blocking. Errors as of
-// spawn().
+// For programs that may wait: spawns it and waits until it ends; after `patience` it gets SIGKILL, and so do the
+// children that it has in its group. Blocking. Errors as of spawn().
 [[nodiscard]] Result<Exit> run_to_end(const Command& command, std::chrono::milliseconds patience);
 
 }  // namespace flops::process
