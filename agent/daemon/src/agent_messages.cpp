@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "flops/core/file.hpp"
 #include "flops/core/log.hpp"
 #include "flops/core/version.hpp"
 #include "flops/tensor/codec.hpp"
@@ -87,6 +88,9 @@ void Agent::say_hello() {
   hello.machine = machine_.model;
   hello.system = machine_.system;
   hello.accelerator = machine_.accelerator;
+  if (const auto space = disk_space(config_.state_folder)) {
+    hello.storage_bytes = space->free;
+  }
   hello.labels = config_.labels;
   hello.datasets = datasets_;
   if (auto models = storage_.models()) {

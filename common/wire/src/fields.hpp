@@ -43,6 +43,12 @@ class Writer {
   void number(const char* name, double value, double /*min*/, double /*max*/) {
     out_[name] = std::isfinite(value) ? value : 0.0;
   }
+  // Left out when it is 0.
+  void optional_bytes(const char* name, std::uint64_t value, std::int64_t max) {
+    if (value != 0) {
+      integer(name, value, 0, max);
+    }
+  }
   void optional_number(const char* name, double value, double min, double max) { number(name, value, min, max); }
   // 64 bits do not fit a JSON number everywhere.
   void wide(const char* name, std::uint64_t value) { out_[name] = std::to_string(value); }
@@ -152,6 +158,11 @@ class Reader {
   void optional_integer(const char* name, std::int64_t& value, std::int64_t min, std::int64_t max) {
     if (find_optional(name) != nullptr) {
       integer(name, value, min, max);
+    }
+  }
+  void optional_bytes(const char* name, std::uint64_t& value, std::int64_t max) {
+    if (find_optional(name) != nullptr) {
+      integer(name, value, 0, max);
     }
   }
   void number(const char* name, double& value, double min, double max);

@@ -40,6 +40,7 @@ void fields(V& v, Hello& m) {
   v.optional_text("machine", m.machine, 128);
   v.optional_text("system", m.system, 128);
   v.optional_text("accelerator", m.accelerator, 128);
+  v.optional_bytes("storage_bytes", m.storage_bytes, any);
 }
 
 template <class V>

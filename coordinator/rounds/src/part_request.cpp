@@ -68,6 +68,9 @@ void read_spec(Fields& fields, RunSpec& spec, std::vector<std::string>& problems
   if (spec.mode != Mode::sync) {
     fields.wrong("spec.mode", "only sync");
   }
+  if (!spec.goal.empty()) {
+    fields.wrong("spec.goal", "who asked for the part has the goal");
+  }
   if (spec.algorithm.name == "scaffold") {
     fields.wrong("spec.algorithm", "scaffold is for flat runs");
   }

@@ -155,6 +155,19 @@ void Transition::operator()(const StopRequested&) {
   }
 }
 
+void Transition::operator()(const GoalReached& event) {
+  if (state_.part != Part::whole || state_.phase != Phase::fitting || event.round >= state_.round) {
+    return;
+  }
+  cancel_open_tasks("the run's goal is reached");
+  state_.round -= 1;  // the one that made the newest model
+  if (event.round == state_.round) {
+    over(Phase::finished, event.reason);
+  } else {
+    evaluate();
+  }
+}
+
 void Transition::begin_part() {
   switch (state_.part) {
     case Part::initialise:
@@ -257,7 +270,7 @@ void Transition::finish_when_evaluated() {
 void Transition::finish() {
   cancel_open_tasks("the evaluation is closed");
   actions_.push_back(EvaluationClosed{state_.round});
-  over(Phase::finished, "");
+  over(Phase::finished, state_.round < last_round(state_) ? "the run's goal was reached" : "");
 }
 
 std::string_view to_string(Phase phase) {

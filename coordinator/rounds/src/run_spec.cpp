@@ -5,6 +5,7 @@
 
 #include <boost/json.hpp>
 
+#include "spec_conditions.hpp"
 #include "spec_fields.hpp"
 
 namespace flops::rounds {
@@ -241,6 +242,24 @@ void check_together(Fields& fields, const RunSpec& spec) {
   }
 }
 
+// What a run ends by or trains with must be measured and possible.
+void check_conditions(Fields& fields, const RunSpec& spec) {
+  const Goal& goal = spec.goal;
+  if (!goal.empty() && !spec.evaluate) {
+    fields.wrong("goal", "needs models to be measured: evaluate");
+  }
+  if (goal.empty() && goal != Goal()) {
+    fields.wrong("goal", "names no goal: accuracy, loss or patience");
+  }
+  if (spec.schedule.floor > spec.training.learning_rate) {
+    fields.wrong("schedule.floor", "must not be larger than training.learning_rate");
+  }
+  const std::int64_t rounds = spec.schedule.rounds > 0 ? spec.schedule.rounds : spec.cycles * spec.rounds;
+  if (spec.schedule.warmup >= rounds) {
+    fields.wrong("schedule.warmup", fmt::format("must be less than the {} rounds of the run", rounds));
+  }
+}
+
 }  // namespace
 
 std::string_view to_string(Mode mode) {
@@ -255,6 +274,10 @@ const algorithms::Spec& weighing_algorithm(const RunSpec& spec) {
 bool takes_late_updates(const RunSpec& spec) {
   const bool of_devices = spec.max_staleness > 0 && spec.clusters.by != Grouping::By::sites;
   return of_devices || spec.global.max_staleness > 0;
+}
+
+double learning_rate(const RunSpec& spec, std::int64_t round) {
+  return learning_rate(spec.schedule, spec.training.learning_rate, spec.cycles * spec.rounds, round);
 }
 
 Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {
@@ -290,8 +313,12 @@ Result<RunSpec> parse_run_spec(std::string_view text, SpecFrom from) {
   read_clusters(fields, spec.clusters);
   const json::value* const global = fields.find("global");
   read_global(global, spec.global, problems);
+  read_schedule(fields.find("schedule"), spec.schedule, problems);
+  read_goal(fields.find("goal"), spec.goal, problems);
+  read_requirements(fields.find("requirements"), spec.requirements, problems);
   fields.refuse_unknown();
   check_together(fields, spec);
+  check_conditions(fields, spec);
   check_levels(fields, spec, global != nullptr);
   check_algorithms(fields, spec);
   if (!problems.empty()) {
@@ -347,6 +374,15 @@ std::string to_json(const RunSpec& spec) {
                      {"max_staleness", spec.global.max_staleness},
                      {"deadline_seconds", spec.global.deadline_seconds},
                      {"algorithm", algorithm_object(spec.global.algorithm)}};
+  }
+  if (spec.schedule != Schedule()) {
+    out["schedule"] = schedule_object(spec.schedule);
+  }
+  if (!spec.goal.empty()) {
+    out["goal"] = goal_object(spec.goal);
+  }
+  if (!spec.requirements.empty()) {
+    out["requirements"] = requirements_object(spec.requirements);
   }
   return json::serialize(out);
 }

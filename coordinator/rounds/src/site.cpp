@@ -9,6 +9,10 @@ wire::Part site_part(const RunSpec& spec, std::int64_t cycle) {
   part.cycles = 1;
   part.clusters = {};
   part.global = {};
+  part.goal = {};  // of the cycles' models, which the site does not have
+  if (spec.schedule != Schedule()) {
+    part.schedule.rounds = spec.schedule.rounds > 0 ? spec.schedule.rounds : spec.cycles * spec.rounds;
+  }
   if (spec.rounds == 1) {
     part.max_staleness = 0;  // no second round takes late updates, and weights shall have no factor
   }

@@ -24,6 +24,7 @@ class Transition {
   void operator()(const AggregationFailed& event);
   void operator()(const Evaluated& event);
   void operator()(const StopRequested&);
+  void operator()(const GoalReached& event);
   void operator()(const HandedUp&) {}
   void begin_part();
   void restart();

@@ -84,9 +84,10 @@ struct Hello {
   std::vector<TaskId> tasks;   // taken and not yet receipted
   Role role = Role::device;
   // What kind of machine it is, for people; empty: not known or not said.
-  std::string machine = {};      // "Raspberry Pi 4 Model B Rev 1.4"
-  std::string system = {};       // "Debian GNU/Linux 12 (bookworm)"
-  std::string accelerator = {};  // "NVIDIA Orin"
+  std::string machine = {};         // "Raspberry Pi 4 Model B Rev 1.4"
+  std::string system = {};          // "Debian GNU/Linux 12 (bookworm)"
+  std::string accelerator = {};     // "NVIDIA Orin"
+  std::uint64_t storage_bytes = 0;  // free for models and checkpoints; 0: not said
 
   bool operator==(const Hello&) const = default;
 };

@@ -114,11 +114,17 @@ struct Evaluated {
   TaskId task;
 };
 struct StopRequested {};
+// The model that `round` made is good enough (flops/rounds/goal.hpp): the run ends with it, or with a newer one, which
+// is measured first. The round that is open is given up.
+struct GoalReached {
+  std::int64_t round = 0;
+  std::string reason;
+};
 // What a cluster had to hand up is in the sum of the level above.
 struct HandedUp {};
 
 using Event = std::variant<DevicesAvailable, Tick, TaskFailed, Initialised, Contributed, Aggregated, AggregationFailed,
-                           Evaluated, StopRequested, HandedUp>;
+                           Evaluated, StopRequested, GoalReached, HandedUp>;
 
 // Actions --------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,10 @@
 
 #include "flops/algorithms/spec.hpp"
 #include "flops/core/error.hpp"
+#include "flops/rounds/goal.hpp"
 #include "flops/rounds/grouping.hpp"
+#include "flops/rounds/requirements.hpp"
+#include "flops/rounds/schedule.hpp"
 #include "flops/wire/messages.hpp"
 
 namespace flops::rounds {
@@ -55,6 +58,9 @@ struct RunSpec {
   algorithms::Spec algorithm;   // of the devices, and of the step from a round's mean
   Grouping clusters;
   LevelSpec global;  // only with clusters, also when they are sites
+  Schedule schedule;
+  Goal goal;                  // of the models of the run itself; in a run with clusters those of its cycles
+  Requirements requirements;  // of devices, also of those behind sites
 
   bool operator==(const RunSpec&) const = default;
 };
@@ -65,6 +71,8 @@ struct RunSpec {
 // Late updates may count somewhere in the run's sums: then all weights have the factor of weight_in_sum. Sites make the
 // sums of devices themselves.
 [[nodiscard]] bool takes_late_updates(const RunSpec& spec);
+// Of the devices in a round, counted through all cycles.
+[[nodiscard]] double learning_rate(const RunSpec& spec, std::int64_t round);
 
 enum class SpecFrom : std::uint8_t {
   request,  // of a new run: what devices would refuse is refused
