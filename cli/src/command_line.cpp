@@ -185,6 +185,7 @@ int run_command_line(int argc, char** argv, Interruption& interruption) {
   app.footer(footer);
   add_global_options(app, line);
   add_fleet_commands(app, line);
+  add_project_commands(app, line);
   add_run_commands(app, line);
   add_model_commands(app, line);
   add_dataset_commands(app, line);

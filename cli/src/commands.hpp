@@ -112,6 +112,28 @@ struct RunOptions {
 // Prints a row for each completed round until the run ends. exit_run_failed when it failed or was stopped.
 [[nodiscard]] Outcome<> watch_run(const Context& context, const std::string& id);
 
+// Where a project is, or is to be.
+struct ProjectOptions {
+  std::string place;  // folder, or address of a repository
+  std::string ref;
+  std::vector<std::string> settings;  // "key=value"
+  std::string name;
+  std::string model = "softmax";
+  std::string data = "mnist";
+  bool watch = false;
+};
+// These four need no coordinator.
+[[nodiscard]] Outcome<> init_project(const Context& context, const ProjectOptions& options);
+[[nodiscard]] Outcome<> list_builtin_models(const Context& context);
+[[nodiscard]] Outcome<> manifest_reference(const Context& context);
+[[nodiscard]] Outcome<> validate_project(const Context& context, const ProjectOptions& options);
+[[nodiscard]] Outcome<> submit_project(const Context& context, const ProjectOptions& options);
+[[nodiscard]] Outcome<> list_projects(const Context& context);
+[[nodiscard]] Outcome<> show_project(const Context& context, const std::string& name);
+[[nodiscard]] Outcome<> watch_project(const Context& context, const std::string& name);
+[[nodiscard]] Outcome<> change_project(const Context& context, const std::string& name, const char* verb);
+[[nodiscard]] Outcome<> delete_project(const Context& context, const std::string& name);
+
 [[nodiscard]] Outcome<> list_models(const Context& context);
 // `what`: a digest, the beginning of one (6 digits or more), or a run.
 [[nodiscard]] Outcome<> get_model(const Context& context, const std::string& what, bool best,

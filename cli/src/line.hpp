@@ -20,6 +20,7 @@ struct Line {
   DeviceChange change;
   AccessOptions access;
   AuditOptions audit;
+  ProjectOptions project;
   std::string format = "table";
   std::string id;
   std::string file;
@@ -42,6 +43,7 @@ inline CLI::App* add_command(CLI::App& group, Line& line, const std::string& nam
   return command;
 }
 
+void add_project_commands(CLI::App& app, Line& line);
 void add_fleet_commands(CLI::App& app, Line& line);  // token, status, device, cluster, access, audit
 
 }  // namespace flops::cli

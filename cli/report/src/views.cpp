@@ -108,11 +108,39 @@ std::string best_model(const json::value& run) {
 
 }  // namespace
 
+namespace {
+
+// "fashion, https://example.org/x at 0123456789ab"
+std::string project_of(const json::value& run) {
+  const auto project = text_field(run, "project");
+  if (!project) {
+    return "-";
+  }
+  const std::string commit = text_field(run, "commit").value_or("");
+  return fmt::format("{}, {}{}", printable(*project), text(run, "place"),
+                     commit.empty() ? "" : " at " + printable(commit).substr(0, 12));
+}
+
+void add_left_out(std::string& out, const json::value& run) {
+  const json::array& devices = array_field(run, "left_out");
+  if (devices.empty()) {
+    return;
+  }
+  Table table({{"LEFT OUT"}, {"WHY"}});
+  for (const json::value& device : devices) {
+    table.add({text(device, "device"), text(device, "reason")});
+  }
+  out += "\n" + table.text();
+}
+
+}  // namespace
+
 std::string run_details(const json::value& run) {
   std::string out = details({{"run", text(run, "id")},
                              {"state", text(run, "state")},
                              {"reason", text(run, "reason")},
                              {"origin", origin_of(run)},
+                             {"project", project_of(run)},
                              {"model", text(run, "model_name")},
                              {"algorithm", text(run, "algorithm")},
                              {"parameters", integer(run, "parameters")},
@@ -129,6 +157,7 @@ std::string run_details(const json::value& run) {
   if (!array_field(run, "clusters").empty()) {
     out += "\n" + clusters_table(run);
   }
+  add_left_out(out, run);
   return out;
 }
 

@@ -144,6 +144,9 @@ http::Response Api::route(const http::Request& request, const registry::ApiCalle
   if (const auto rest = after(request.path, "/v1/devices"); rest && (rest->empty() || rest->starts_with('/'))) {
     return route_device(request, *rest, caller);
   }
+  if (const auto rest = after(request.path, "/v1/projects"); rest && (rest->empty() || rest->starts_with('/'))) {
+    return route_project(request, *rest, caller);
+  }
   if (!get && !post) {
     return error_response(405, "method", "only GET and POST");
   }
@@ -162,7 +165,7 @@ http::Response Api::route(const http::Request& request, const registry::ApiCalle
   }
   if (const auto rest = after(path, "/v1/runs/")) {
     if (post && rest->ends_with("/stop")) {
-      return stop_run(rest->substr(0, rest->size() - 5));
+      return stop_run(rest->substr(0, rest->size() - 5), caller);
     }
     auto run = RunId::parse(*rest);
     return get && run ? show_run(*run) : error_response(404, "not_found", "there is no such run");
@@ -199,6 +202,9 @@ http::Response Api::start_run(const http::Request& request) {
   if (!spec) {
     return error_response(spec.error());
   }
+  if (const std::string why = parts_.fleet.nobody_can(*spec); !why.empty()) {
+    return error_response(422, "nobody_can", why);
+  }
   auto run = parts_.runs.start(*spec);
   if (!run) {
     return error_response(run.error());
@@ -210,7 +216,7 @@ http::Response Api::start_run(const http::Request& request) {
   return response;
 }
 
-http::Response Api::stop_run(const std::string& text) {
+http::Response Api::stop_run(const std::string& text, const registry::ApiCaller& caller) {
   auto id = RunId::parse(text);
   auto known = id ? parts_.registry.run(*id) : Result<std::optional<registry::RunRow>>(std::nullopt);
   if (!known) {
@@ -218,6 +224,9 @@ http::Response Api::stop_run(const std::string& text) {
   }
   if (!*known) {
     return error_response(404, "not_found", "there is no such run");
+  }
+  if (auto refused = refuse_change(**known, caller)) {
+    return *std::move(refused);
   }
   if (auto stopped = parts_.runs.stop(*id); !stopped) {
     return error_response(stopped.error());

@@ -88,7 +88,7 @@ class Api {
   [[nodiscard]] http::Response audit_log(const http::Request& request);
 
   [[nodiscard]] http::Response start_run(const http::Request& request);
-  [[nodiscard]] http::Response stop_run(const std::string& id);
+  [[nodiscard]] http::Response stop_run(const std::string& id, const registry::ApiCaller& caller);
   [[nodiscard]] http::Response list_runs();
   [[nodiscard]] http::Response show_run(const RunId& run);
   [[nodiscard]] rounds::Tree tree_of(const registry::RunRow& run) const;
@@ -99,6 +99,20 @@ class Api {
   [[nodiscard]] http::Response show_cluster(const std::string& cluster);
   [[nodiscard]] http::Response list_models();
   [[nodiscard]] http::Response get_model(const std::string& digest);
+
+  // Projects (api_projects.cpp). `rest`: of the path, behind "/v1/projects".
+  [[nodiscard]] http::Response route_project(const http::Request& request, const std::string& rest,
+                                             const registry::ApiCaller& caller);
+  [[nodiscard]] http::Response submit_project(const http::Request& request, const registry::ApiCaller& caller);
+  [[nodiscard]] http::Response list_projects();
+  [[nodiscard]] http::Response show_project(const registry::ProjectRow& project);
+  [[nodiscard]] http::Response change_project(const registry::ProjectRow& project, const std::string& verb,
+                                              const registry::ApiCaller& caller);
+  [[nodiscard]] http::Response delete_project(const registry::ProjectRow& project, const registry::ApiCaller& caller);
+  [[nodiscard]] Result<boost::json::object> project_object(const registry::ProjectRow& project,
+                                                           const std::vector<registry::RunRow>& runs);
+  [[nodiscard]] std::optional<http::Response> refuse_change(const registry::RunRow& run,
+                                                            const registry::ApiCaller& caller);
 
   // Parts of another coordinator's run (api_parts.cpp). `rest`: of the path, behind "/v1/parts".
   [[nodiscard]] http::Response route_part(const http::Request& request, const std::string& rest);

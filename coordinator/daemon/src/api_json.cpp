@@ -85,6 +85,7 @@ json::object device_json(const Device& device) {
     out["architecture"] = hello->architecture;
     out["cores"] = hello->cores;
     out["memory_bytes"] = hello->memory_bytes;
+    out["storage_bytes"] = hello->storage_bytes;
     out["machine"] = hello->machine;
     out["system"] = hello->system;
     out["accelerator"] = hello->accelerator;
@@ -102,6 +103,7 @@ json::object round_json(const registry::RoundRow& round) {
           {"accuracy_min", number_or_null(round.accuracy_min)},
           {"accuracy_max", number_or_null(round.accuracy_max)},
           {"evaluated_samples", round.evaluated_samples},
+          {"evaluated_devices", round.evaluated_devices},
           {"participants", round.participants},
           {"late", round.late},
           {"local_rounds", round.local_rounds},
@@ -143,11 +145,17 @@ json::object run_json(const registry::RunRow& run, const std::vector<registry::R
   const rounds::RunState& state = run.state;
   const rounds::RunSpec& spec = state.spec;
   const bool flat = spec.clusters.by == rounds::Grouping::By::nothing;
-  const std::string_view phase = state.phase == rounds::Phase::fitting || state.phase == rounds::Phase::aggregating
-                                     ? "running"
-                                     : to_string(state.phase);
+  const bool at_work = state.phase == rounds::Phase::fitting || state.phase == rounds::Phase::aggregating;
+  const std::string_view phase = run.paused && !rounds::is_over(state.phase) ? "paused"
+                                 : at_work                                   ? "running"
+                                                                             : to_string(state.phase);
   const bool part = state.part != rounds::Part::whole;
+  const bool of_project = !run.project.empty();
   return {{"id", state.id.str()},
+          {"project", of_project ? json::value(run.project) : json::value(nullptr)},
+          {"place", of_project ? json::value(run.source.place) : json::value(nullptr)},
+          {"commit", of_project ? json::value(run.source.commit) : json::value(nullptr)},
+          {"manifest", digest_or_null(run.source.manifest)},
           {"origin", run.origin.empty() ? json::value(nullptr) : json::value(run.origin)},
           {"part", part ? json::value(rounds::to_string(state.part)) : json::value(nullptr)},
           {"revision", run.revision},

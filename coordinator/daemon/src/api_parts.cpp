@@ -120,7 +120,7 @@ http::Response Api::ask_part(const http::Request& request) {
     layout = std::move(base->layout);
   }
   // Who has sites with the data has them do it.
-  if (!parts_.fleet.with_data(asked->spec.data, wire::Role::cluster).empty()) {
+  if (!parts_.fleet.able(asked->spec, wire::Role::cluster).empty()) {
     asked = rounds::passed_on(*asked);
     if (!asked) {
       return error_response(422, "unprocessable", asked.error().what);

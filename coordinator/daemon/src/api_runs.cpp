@@ -133,6 +133,11 @@ http::Response Api::show_run(const RunId& id) {
     add_to_cycles(*rounds, spec);
     out["rounds"] = rounds_json(*rounds, {});
   }
+  json::array left_out;
+  for (const auto& [device, reason] : parts_.fleet.left_out(spec)) {
+    left_out.emplace_back(json::object{{"device", device.str()}, {"reason", reason}});
+  }
+  out["left_out"] = std::move(left_out);
   out["spec"] = json::parse(rounds::to_json(spec));
   return json_response(200, out);
 }

@@ -18,6 +18,17 @@ bool has_data(const Device& device, const std::string& data, wire::Role role) {
          });
 }
 
+rounds::Machine machine_of(const wire::Hello& hello) {
+  return {hello.memory_bytes,         hello.cores, hello.storage_bytes, hello.architecture,
+          !hello.accelerator.empty(), hello.labels};
+}
+
+// Devices behind a site are the site's to choose.
+std::string lacks(const Device& device, const rounds::RunSpec& spec) {
+  const bool site = device.row.role == wire::Role::cluster;
+  return site ? std::string() : rounds::unsuitable(spec.requirements, machine_of(*device.row.hello));
+}
+
 }  // namespace
 
 Result<> Fleet::load() {
@@ -74,24 +85,44 @@ std::int64_t Fleet::online() const {
   return std::ranges::count_if(devices_, [](const auto& entry) { return entry.second.state.online; });
 }
 
-std::set<DeviceId> Fleet::available(const std::string& data, wire::Role role) const {
+std::set<DeviceId> Fleet::able(const rounds::RunSpec& spec, wire::Role role) const {
   std::set<DeviceId> found;
   for (const auto& [id, device] : devices_) {
-    if (device.state.online && has_data(device, data, role)) {
+    if (has_data(device, spec.data, role) && lacks(device, spec).empty()) {
       found.insert(id);
     }
   }
   return found;
 }
 
-std::set<DeviceId> Fleet::with_data(const std::string& data, wire::Role role) const {
-  std::set<DeviceId> found;
+std::set<DeviceId> Fleet::available(const rounds::RunSpec& spec, wire::Role role) const {
+  std::set<DeviceId> found = able(spec, role);
+  std::erase_if(found, [this](const DeviceId& id) { return !devices_.at(id).state.online; });
+  return found;
+}
+
+std::map<DeviceId, std::string> Fleet::left_out(const rounds::RunSpec& spec) const {
+  std::map<DeviceId, std::string> found;
   for (const auto& [id, device] : devices_) {
-    if (has_data(device, data, role)) {
-      found.insert(id);
+    if (!has_data(device, spec.data, wire::Role::device)) {
+      continue;
+    }
+    if (std::string why = lacks(device, spec); !why.empty()) {
+      found.emplace(id, std::move(why));
     }
   }
   return found;
+}
+
+std::string Fleet::nobody_can(const rounds::RunSpec& spec) const {
+  const bool of_sites = spec.clusters.by == rounds::Grouping::By::sites;
+  const auto out = left_out(spec);
+  if (of_sites || out.empty() || !able(spec, wire::Role::device).empty()) {
+    return {};
+  }
+  const auto& [device, why] = *out.begin();
+  return fmt::format("none of the {} devices with the data '{}' has what the run requires; {}: {}", out.size(),
+                     spec.data, device, why);
 }
 
 std::vector<DeviceId> Fleet::silent(SteadyTime now) {

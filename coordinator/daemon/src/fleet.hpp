@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "flops/registry/registry.hpp"
+#include "flops/rounds/run_spec.hpp"
 #include "flops/wire/messages.hpp"
 #include "session_history.hpp"
 
@@ -32,12 +33,16 @@ class Fleet {
   [[nodiscard]] bool is_accepted(const DeviceId& device) const;
   // Those that were quarantined or revoked.
   [[nodiscard]] std::vector<DeviceId> excluded() const;
-  // Devices, or sites, that have the data, online or not.
-  [[nodiscard]] std::set<DeviceId> with_data(const std::string& data, wire::Role role) const;
+  // Devices, or sites, that can take part in such a run, online or not: they have its data, and what it requires.
+  [[nodiscard]] std::set<DeviceId> able(const rounds::RunSpec& spec, wire::Role role) const;
+  // Devices that have the data but not what the run requires, and what they lack.
+  [[nodiscard]] std::map<DeviceId, std::string> left_out(const rounds::RunSpec& spec) const;
+  // Why no device that is known can take part in the run; empty: one can, or none with the data is known yet.
+  [[nodiscard]] std::string nobody_can(const rounds::RunSpec& spec) const;
   [[nodiscard]] const std::map<DeviceId, Device>& devices() const { return devices_; }
   [[nodiscard]] std::int64_t online() const;
-  // Those that are online.
-  [[nodiscard]] std::set<DeviceId> available(const std::string& data, wire::Role role) const;
+  // Those that are able and online.
+  [[nodiscard]] std::set<DeviceId> available(const rounds::RunSpec& spec, wire::Role role) const;
 
   // Online, but without a hello of this session for a while: to be asked, each at most every few seconds.
   [[nodiscard]] std::vector<DeviceId> silent(SteadyTime now);

@@ -68,12 +68,14 @@ void RunController::record_metrics(const DeviceId& device, const Seat& seat, con
   active_->nodes[seat.node].evaluated.insert(device);
   if (seat.participant->kind == TaskKind::train && all_have_measured(measured)) {
     record_round(measured.node, measured.round, "done");
+    goal_due_ = goal_due_ || measured.node.empty();
     publish_status();
     if (!member.empty()) {
       publish_cluster(member);
     }
   }
   changed_();
+  look_at_goal();
 }
 
 // Of a cycle's model that takes all clusters that are in their first round.

@@ -120,6 +120,7 @@ void RunController::perform(const ClusterId& node, const rounds::CloseRound& act
   record_round(node, action.round, "aggregating");
   if (action.round > state->first_round) {
     record_round(node, action.round - 1, "done");
+    goal_due_ = goal_due_ || node.empty();
   }
   ++closing_;
   const Node& open = active_->nodes[node];
@@ -139,7 +140,7 @@ RunController::Closing RunController::closing_of(const ClusterId& node, const ro
   Closing how;
   how.algorithm = active_->step_of(node);
   how.algorithm_state = active_->nodes[node].algorithm_state;
-  how.population = active_->tree.flat() ? parts_.fleet.with_data(active_->spec().data, active_->role()).size() : 0;
+  how.population = active_->tree.flat() ? parts_.fleet.able(active_->spec(), active_->role()).size() : 0;
   if (node.empty() && state.part == rounds::Part::rounds) {
     how.encode = state.round < rounds::last_round(state);
     if (state.spec.rounds == 1) {
@@ -199,6 +200,7 @@ void RunController::round_closed(const ClusterId& node, std::int64_t round, cons
     fleet_changed();
   }
   feed(node, rounds::Aggregated{closed->model.digest});
+  look_at_goal();
 }
 
 Result<> RunController::new_model(const ClusterId& node, std::int64_t round, const aggregation::NewModel& model,

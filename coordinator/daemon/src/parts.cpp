@@ -39,7 +39,7 @@ Result<bool> RunController::wants_sum(const RunId& run, const std::string& origi
 // A part waits only for devices, or sites, that are known to have the data and were connected before the coordinator's
 // restart.
 SteadyTime RunController::devices_there_by(const rounds::RunState& part) const {
-  const std::size_t known = parts_.fleet.with_data(part.spec.data, active_->role()).size();
+  const std::size_t known = parts_.fleet.able(part.spec, active_->role()).size();
   const bool may_be_enough =
       part.part == rounds::Part::initialise ? known > 0 : std::cmp_greater_equal(known, part.spec.min_fit);
   return may_be_enough ? started_ + return_within() : started_;

@@ -66,6 +66,7 @@ void RunController::advance(const std::function<std::vector<rounds::NodeAction>(
   const log::Field round("FLOPS_ROUND", std::to_string(active_->tree.top.round));
   log_reasons(before, active_->tree);
   save(before);
+  drop_open_round(before);
   count_dropped(before, actions);
   end_parts(before);
   if (models_of(before) != models_of(active_->tree)) {
@@ -83,10 +84,19 @@ void RunController::advance(const std::function<std::vector<rounds::NodeAction>(
   changed_();
 }
 
+// A round that is given up because the run's goal is reached.
+void RunController::drop_open_round(const rounds::Tree& before) {
+  if (active_->tree.top.round < before.top.round) {
+    record_round({}, before.top.round, "cancelled");
+    sweep_due_ = true;
+  }
+}
+
 // Tasks that were cancelled without an answer, when a round closed or the level above did not wait for it.
 void RunController::count_dropped(const rounds::Tree& before, const std::vector<rounds::NodeAction>& actions) {
   const Phase phase = active_->tree.top.phase;
-  if (phase == Phase::stopped || phase == Phase::failed) {
+  const bool given_up = active_->tree.top.round < before.top.round;
+  if (phase == Phase::stopped || phase == Phase::failed || given_up) {
     return;
   }
   std::map<ClusterId, std::int64_t> dropped;
@@ -170,17 +180,22 @@ void RunController::perform(const ClusterId&, const rounds::RunOver&) {
   if (top.round > 0) {
     record_round({}, top.round, "done");
   }
+  sweep_due_ = true;
+  states_sweep_due_ = states_sweep_due_ || run.algorithm->state_vectors() + run.global->state_vectors() > 0;
+  let_go();
+  next_run();
+}
+
+// The active run is active no more.
+void RunController::let_go() {
   publish_status();
   publish_clusters();
   discard_uploads();
   drop_blobs({});
-  sweep_due_ = true;
-  states_sweep_due_ = states_sweep_due_ || run.algorithm->state_vectors() + run.global->state_vectors() > 0;
   take_up_at_.reset();
   held_.clear();
   active_.reset();
   expected_.clear();
-  next_run();
 }
 
 void RunController::discard_uploads() {
@@ -225,6 +240,7 @@ void RunController::tick() {
   if (active_) {
     pause_stalled_uploads();
     advance([this] { return rounds::on_tick(active_->tree, parts_.clock.steady()); });
+    look_at_goal();
   }
 }
 

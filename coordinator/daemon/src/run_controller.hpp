@@ -53,6 +53,8 @@ class RunController {
   void resume();
 
   [[nodiscard]] Result<RunId> start(const rounds::RunSpec& spec);
+  [[nodiscard]] Result<RunId> start(const rounds::RunSpec& spec, const registry::ProjectRow& project,
+                                    const registry::RunSource& source);
   // A part that another coordinator asked for; `layout` of its base, none when it has none (parts.cpp).
   [[nodiscard]] Result<RunId> start(const rounds::PartRequest& request, const std::optional<tensor::Layout>& layout);
   // Stops it when it works, and removes its results. An error of the storage's: to be asked for again.
@@ -61,6 +63,9 @@ class RunController {
   [[nodiscard]] std::filesystem::path sum_file(const RunId& run) const;
   // An error of the storage's: the run stops once that can be recorded.
   [[nodiscard]] Result<> stop(const RunId& run);
+  // A paused run gives no tasks, those it gave are taken back, and the next run begins; what devices have delivered
+  // stays, and counts when it goes on. An error of the storage's: to be asked for again. Nothing of a run that is over.
+  [[nodiscard]] Result<> pause(const RunId& run, bool paused);
   [[nodiscard]] std::int64_t active_runs() const { return active_ ? 1 : 0; }
 
   // The tree of the active run; nullptr: there is none.
@@ -149,11 +154,15 @@ class RunController {
   [[nodiscard]] Result<> activate_next();
   [[nodiscard]] Result<std::unique_ptr<Active>> taken_up(const RunId& id);
   void next_run();
+  void put_aside();
+  void let_go();
   [[nodiscard]] Result<bool> wants_sum(const RunId& run, const std::string& origin);
   [[nodiscard]] std::chrono::seconds return_within() const;
   [[nodiscard]] SteadyTime devices_there_by(const rounds::RunState& part) const;
   [[nodiscard]] Result<> expect_participants(Active& run);
   void expect_nobody();
+  void look_at_goal();
+  void drop_open_round(const rounds::Tree& before);
   void feed(const ClusterId& node, const rounds::Event& event);
   // `step` moves the tree on; its actions are carried out when the new state is recorded.
   void advance(const std::function<std::vector<rounds::NodeAction>()>& step);
@@ -274,7 +283,9 @@ class RunController {
 
   // What is not needed any more (sweeping.cpp).
   void sweep_updates();
+  [[nodiscard]] Result<std::vector<rounds::Tree>> unfinished();
   [[nodiscard]] Result<std::set<Digest>> needed_updates();
+  [[nodiscard]] Result<std::set<Digest>> updates_of(const rounds::Tree& tree);
   void sweep_states();
   [[nodiscard]] Result<std::set<Digest>> needed_states();
   void sweep_forgotten();
@@ -306,6 +317,7 @@ class RunController {
   bool states_sweep_due_ = true;
   bool forgotten_sweep_due_ = true;
   int closing_ = 0;              // rounds, with the worker: their states are not recorded yet
+  bool goal_due_ = false;        // a model was measured since the run's goal was looked at
   bool next_due_ = false;        // which run is next could not be read
   std::string next_problem_;     // why
   std::set<DeviceId> expected_;  // back soon after the coordinator's restart

@@ -27,7 +27,7 @@ Result<> RunController::activate_next() {
   }
   std::optional<RunId> next;
   for (const registry::RunRow& row : *runs) {
-    if (!rounds::is_over(row.state.phase)) {
+    if (!rounds::is_over(row.state.phase) && !row.paused) {
       next = row.state.id;  // newest first: the last one found is the oldest
     }
   }
@@ -45,13 +45,14 @@ Result<> RunController::activate_next() {
   }
   active_ = *std::move(run);
   next_due_ = false;
+  goal_due_ = true;
   regroup();
   rounds::RunState& top = active_->tree.top;
   const bool goes_on = top.phase != Phase::waiting;
   if (!goes_on && top.part != rounds::Part::whole) {
     top.deadline = devices_there_by(top);
     if (active_->tree.of_sites()) {
-      top.least_wanted = static_cast<std::int64_t>(parts_.fleet.with_data(top.spec.data, active_->role()).size());
+      top.least_wanted = static_cast<std::int64_t>(parts_.fleet.able(active_->spec(), active_->role()).size());
     }
   }
   log::info("runs", "{} {}", active_->id(), goes_on ? "goes on after a restart" : "is next");
@@ -157,6 +158,32 @@ Result<> RunController::expect_participants(Active& run) {
   return {};
 }
 
+// The measurement of a model is over: it may be as good as was wanted.
+void RunController::look_at_goal() {
+  if (!active_ || !goal_due_ || !records_.settled() || active_->tree.top.phase != Phase::fitting) {
+    return;
+  }
+  const rounds::RunSpec& spec = active_->spec();
+  goal_due_ = false;
+  if (spec.goal.empty() || active_->tree.top.part != rounds::Part::whole) {
+    return;
+  }
+  auto rounds = parts_.registry.rounds_of(active_->id(), ClusterId());
+  if (!rounds) {
+    log::error("runs", "{}: reading what was measured: {}", active_->id(), rounds.error().what);
+    return;
+  }
+  std::vector<rounds::Measured> history;
+  for (const registry::RoundRow& round : *rounds) {
+    if (round.state == "done" && round.accuracy && round.loss) {
+      history.push_back({round.round, *round.accuracy, *round.loss, round.evaluated_devices});
+    }
+  }
+  if (const std::string why = rounds::reached(spec.goal, spec.best_by, history); !why.empty()) {
+    feed({}, rounds::GoalReached{history.back().round, why});
+  }
+}
+
 // Who is not back by now is away.
 void RunController::expect_nobody() {
   expected_.clear();
@@ -176,6 +203,55 @@ Result<RunId> RunController::start(const rounds::RunSpec& spec) {
   next_run();
   changed_();
   return *id;
+}
+
+Result<RunId> RunController::start(const rounds::RunSpec& spec, const registry::ProjectRow& project,
+                                   const registry::RunSource& source) {
+  auto id = parts_.registry.add_run(spec, project, source);
+  if (!id) {
+    return fail(id.error(), "recording the run");
+  }
+  log::info("runs", "{}: project {}, {} on '{}', {} rounds", *id, project.name, spec.model, spec.data, spec.rounds);
+  next_run();
+  changed_();
+  return *id;
+}
+
+Result<> RunController::pause(const RunId& run, bool paused) {
+  auto row = parts_.registry.run(run);
+  if (!row || !*row) {
+    return row ? fail(ErrorKind::permanent, "there is no run '{}'", run) : fail(row.error());
+  }
+  if (rounds::is_over((*row)->state.phase) || (*row)->paused == paused) {
+    return {};
+  }
+  const bool active = active_ && active_->id() == run;
+  if (active && !records_.settled()) {
+    return fail(ErrorKind::transient, "the storage is in trouble: the run cannot be paused yet");
+  }
+  if (auto recorded = parts_.registry.set_paused(run, paused); !recorded) {
+    return fail(recorded.error(), "recording the pause");
+  }
+  log::info("runs", "{} is {}", run, paused ? "paused" : "resumed");
+  if (active) {
+    put_aside();
+  }
+  next_run();
+  changed_();
+  return {};
+}
+
+// Takes the tasks back, as they are. When the run is taken up again they are given again.
+void RunController::put_aside() {
+  for_each_participant([this](const DeviceId& device, const rounds::Participant& participant) {
+    if (participant.answer == rounds::Answer::none) {
+      parts_.link.command(
+          device, "cancel",
+          wire::encode(wire::Cancel{reference(participant.task, participant.round), "the run is paused"}));
+    }
+  });
+  sweep_due_ = true;  // an update that was on its way
+  let_go();
 }
 
 Result<> RunController::stop(const RunId& run) {

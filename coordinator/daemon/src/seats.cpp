@@ -33,7 +33,7 @@ void RunController::regroup() {
 
 // Those that may be asked. Clusters of which nobody is online are named too.
 std::map<rounds::ClusterId, std::set<DeviceId>> RunController::grouped() {
-  std::set<DeviceId> available = parts_.fleet.available(active_->spec().data, active_->role());
+  std::set<DeviceId> available = parts_.fleet.available(active_->spec(), active_->role());
   available.insert(expected_.begin(), expected_.end());
   std::map<ClusterId, std::set<DeviceId>> groups;
   if (active_->tree.flat()) {
@@ -43,7 +43,7 @@ std::map<rounds::ClusterId, std::set<DeviceId>> RunController::grouped() {
   for (const auto& [cluster, members] : active_->spec().clusters.members) {
     groups[cluster];
   }
-  for (const DeviceId& id : parts_.fleet.with_data(active_->spec().data, active_->role())) {
+  for (const DeviceId& id : parts_.fleet.able(active_->spec(), active_->role())) {
     auto place = active_->cluster_of.find(id);
     if (place == active_->cluster_of.end()) {
       const ClusterId cluster =

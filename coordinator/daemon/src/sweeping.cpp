@@ -14,7 +14,7 @@ void RunController::sweep_updates() {
   if (!sweep_due_ || next_due_ || !records_.settled() || !parts_.registry.sync()) {
     return;
   }
-  auto needed = active_ ? needed_updates() : Result<std::set<Digest>>(std::set<Digest>());
+  auto needed = needed_updates();
   if (!needed) {
     return;
   }
@@ -26,17 +26,61 @@ void RunController::sweep_updates() {
   }
 }
 
-// Of open rounds, of clusters whose sums are in the open cycle's, and those that are not counted yet.
+// The active run and those that are paused, as they are recorded.
+Result<std::vector<rounds::Tree>> RunController::unfinished() {
+  std::vector<rounds::Tree> trees;
+  if (active_) {
+    trees.push_back(active_->tree);
+  }
+  auto runs = parts_.registry.runs();
+  if (!runs) {
+    return fail(runs.error());
+  }
+  for (const registry::RunRow& listed : *runs) {
+    if (!listed.paused || rounds::is_over(listed.state.phase)) {
+      continue;
+    }
+    auto row = parts_.registry.run(listed.state.id);
+    if (!row || !*row) {
+      return row ? fail(ErrorKind::corrupt, "the record of run {} is gone", listed.state.id) : fail(row.error());
+    }
+    trees.push_back(rounds::make_tree(std::move((*row)->state), std::move((*row)->parts)));
+  }
+  return trees;
+}
+
 Result<std::set<Digest>> RunController::needed_updates() {
+  auto trees = unfinished();
+  if (!trees) {
+    return fail(trees.error());
+  }
+  std::set<Digest> needed;
+  for (const rounds::Tree& tree : *trees) {
+    auto of_this = updates_of(tree);
+    if (!of_this) {
+      return of_this;
+    }
+    needed.merge(*of_this);
+  }
+  if (active_) {
+    for (const auto& [task, upload] : active_->uploads) {
+      needed.insert(upload.result.update.sha256);
+    }
+  }
+  return needed;
+}
+
+// Of open rounds, of clusters whose sums are in the open cycle's, and those that are not counted yet.
+Result<std::set<Digest>> RunController::updates_of(const rounds::Tree& tree) {
+  const RunId& run = tree.top.id;
   std::vector<std::pair<ClusterId, std::int64_t>> rounds;
-  const rounds::Tree& tree = active_->tree;
   if (tree.flat()) {
     rounds.emplace_back(ClusterId(), tree.top.round);
   }
   for (const auto& [cluster, part] : tree.parts) {
     rounds.emplace_back(cluster, part.round);
   }
-  auto done = parts_.registry.handed_up(active_->id(), tree.top.round);
+  auto done = parts_.registry.handed_up(run, tree.top.round);
   if (!done) {
     return fail(done.error());
   }
@@ -45,14 +89,11 @@ Result<std::set<Digest>> RunController::needed_updates() {
   }
   std::set<Digest> needed;
   for (const auto& [cluster, round] : rounds) {
-    auto contributions = parts_.registry.contributions(active_->id(), round, cluster);
+    auto contributions = parts_.registry.contributions(run, round, cluster);
     if (!contributions) {
       return fail(contributions.error());
     }
     std::ranges::transform(*contributions, std::inserter(needed, needed.end()), &registry::ContributionRow::blob);
-  }
-  for (const auto& [task, upload] : active_->uploads) {
-    needed.insert(upload.result.update.sha256);
   }
   return needed;
 }
@@ -62,7 +103,7 @@ void RunController::sweep_states() {
   if (!states_sweep_due_ || closing_ > 0 || next_due_ || !records_.settled() || !parts_.registry.sync()) {
     return;
   }
-  auto needed = active_ ? needed_states() : Result<std::set<Digest>>(std::set<Digest>());
+  auto needed = needed_states();
   if (!needed) {
     return;
   }
@@ -76,18 +117,24 @@ void RunController::sweep_states() {
 }
 
 Result<std::set<Digest>> RunController::needed_states() {
-  std::set<Digest> needed;
-  std::map<ClusterId, std::int64_t> rounds{{ClusterId(), active_->tree.top.round}};
-  for (const auto& [cluster, part] : active_->tree.parts) {
-    rounds.emplace(cluster, part.round);
+  auto trees = unfinished();
+  if (!trees) {
+    return fail(trees.error());
   }
-  for (const auto& [cluster, open] : rounds) {
-    for (const std::int64_t round : std::array{open - 1, open}) {
-      auto state = parts_.registry.algorithm_state(active_->id(), round, cluster);
-      if (!state) {
-        return fail(state.error());
+  std::set<Digest> needed;
+  for (const rounds::Tree& tree : *trees) {
+    std::map<ClusterId, std::int64_t> rounds{{ClusterId(), tree.top.round}};
+    for (const auto& [cluster, part] : tree.parts) {
+      rounds.emplace(cluster, part.round);
+    }
+    for (const auto& [cluster, open] : rounds) {
+      for (const std::int64_t round : std::array{open - 1, open}) {
+        auto state = parts_.registry.algorithm_state(tree.top.id, round, cluster);
+        if (!state) {
+          return fail(state.error());
+        }
+        needed.insert(*state);
       }
-      needed.insert(*state);
     }
   }
   return needed;

@@ -56,6 +56,7 @@ void RunController::send_task(const DeviceId& device, bool complete_model) {
   task.model = spec.model;
   task.codec = rounds::offers_sum(spec, participant.kind) ? wire::sum_codec : spec.codec;
   task.training = spec.training;
+  task.training.learning_rate = rounds::learning_rate(spec, participant.round);
   task.training.proximal = run.algorithm->client().proximal;
   task.training.control_variates = run.algorithm->client().control_variates;
   task.deadline_seconds = seat.state->spec.deadline_seconds;

@@ -16,7 +16,8 @@ std::optional<double> optional_number(const Row& row, int column) {
 std::string rounds_statement(std::string_view of) {
   return fmt::format(
       "SELECT r.round, r.state, r.rejected, r.bytes_down, r.seconds, r.model, COALESCE(c.n, h.n), c.bytes, c.slowest, "
-      "c.loss, m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, COALESCE(c.late, h.late), c.local, r.cluster "
+      "c.loss, m.samples, m.accuracy, m.loss, m.low, m.high, r.dropped, COALESCE(c.late, h.late), c.local, r.cluster, "
+      "COALESCE(m.devices, 0) "
       "FROM (SELECT * FROM rounds WHERE {0}) r "
       "LEFT JOIN (SELECT cluster, round, COUNT(*) n, SUM(base_round < round) late, SUM(bytes) bytes, "
       "  MAX(train_seconds) slowest, SUM(local_rounds) local, SUM(train_loss * weight) / SUM(weight) loss "
@@ -24,7 +25,8 @@ std::string rounds_statement(std::string_view of) {
       "LEFT JOIN (SELECT cycle, COUNT(*) n, SUM(base_cycle < cycle) late FROM handed_up WHERE run = ?1 GROUP BY cycle) "
       "  h ON r.cluster = '' AND h.cycle = r.round "
       "LEFT JOIN (SELECT cluster, round, SUM(samples) samples, SUM(accuracy * samples) / SUM(samples) accuracy, "
-      "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy_min) low, MAX(accuracy_max) high FROM metrics WHERE {0} "
+      "  SUM(loss * samples) / SUM(samples) loss, MIN(accuracy_min) low, MAX(accuracy_max) high, SUM(devices) devices "
+      "FROM metrics WHERE {0} "
       "  GROUP BY cluster, round) m ON m.cluster = r.cluster AND m.round = r.round "
       "ORDER BY r.cluster, r.round",
       of);
@@ -140,6 +142,7 @@ Result<std::vector<RoundRow>> Registry::rounds_of(const RunId& run, const std::o
                                round.late = row.integer(16);
                                round.local_rounds = row.integer(17);
                                round.cluster = *cluster;
+                               round.evaluated_devices = row.integer(19);
                                rows.push_back(std::move(round));
                                return {};
                              });

@@ -10,7 +10,7 @@ using store::Row;
 
 constexpr std::string_view run_columns =
     "id, spec, phase, reason, round, model, failed_initialisations, layout, parameters, revision, created_at, "
-    "finished_at, wanted, origin, part, first_round";
+    "finished_at, wanted, origin, part, first_round, project, source, source_commit, manifest, paused";
 
 Result<RunRow> read_run(const Row& row) {
   RunRow run;
@@ -18,7 +18,8 @@ Result<RunRow> read_run(const Row& row) {
   auto spec = rounds::parse_run_spec(row.text(1), rounds::SpecFrom::record);
   auto model = digest_or_none(row.text(5));
   const auto part = part_or_none(row.integer(14));
-  if (!id || !spec || !model || !part || !rounds::parse_phase(row.text(2), run.state.phase)) {
+  auto manifest = digest_or_none(row.text(19));
+  if (!id || !spec || !model || !manifest || !part || !rounds::parse_phase(row.text(2), run.state.phase)) {
     return fail(ErrorKind::corrupt, "the record of run '{}' is not readable{}{}", row.text(0), spec ? "" : ": ",
                 spec ? "" : spec.error().what);
   }
@@ -37,6 +38,9 @@ Result<RunRow> read_run(const Row& row) {
   run.origin = row.text(13);
   run.state.part = *part;
   run.state.first_round = row.integer(15);
+  run.project = row.text(16);
+  run.source = {row.text(17), row.text(18), *manifest};
+  run.paused = row.integer(20) != 0;
   return run;
 }
 

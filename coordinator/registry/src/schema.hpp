@@ -6,7 +6,7 @@
 namespace flops::registry {
 
 // Forward only: change nothing here once released, append.
-inline constexpr std::array<std::string_view, 9> migrations = {
+inline constexpr std::array<std::string_view, 10> migrations = {
     R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE api_tokens(
@@ -162,6 +162,17 @@ CREATE TABLE audit(
   id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL,
   detail TEXT NOT NULL);
 CREATE INDEX audit_target ON audit(target);
+)sql",
+    // Projects, and what a run of one was made from.
+    R"sql(
+CREATE TABLE projects(
+  name TEXT PRIMARY KEY, owner TEXT NOT NULL, description TEXT NOT NULL, tags TEXT NOT NULL,
+  created_at INTEGER NOT NULL) WITHOUT ROWID;
+ALTER TABLE runs ADD COLUMN project TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN source TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN source_commit TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN manifest TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 )sql"};
 
 }  // namespace flops::registry

@@ -142,6 +142,7 @@ void Device::say_hello() {
   hello.session = "s";
   hello.architecture = "x86_64";
   hello.cores = 1;
+  hello.memory_bytes = memory_bytes_;
   hello.labels = labels_;
   hello.role = role_;
   hello.datasets = {{"digits", 100, 20}};

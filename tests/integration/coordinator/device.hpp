@@ -45,6 +45,7 @@ class Device {
   // Said with the next hello.
   void label(const std::string& name, const std::string& value) { labels_[name] = value; }
   void role(wire::Role role) { role_ = role; }
+  void memory(std::uint64_t bytes) { memory_bytes_ = bytes; }
   void say_hello();
   [[nodiscard]] mqtt::Options options() const;
 
@@ -83,6 +84,7 @@ class Device {
   std::string key_pem_;
   std::map<std::string, std::string> labels_;
   wire::Role role_ = wire::Role::device;
+  std::uint64_t memory_bytes_ = 0;
   std::uint16_t broker_port_ = 0;
   std::unique_ptr<mqtt::Client> client_;
   bool ready_ = false;

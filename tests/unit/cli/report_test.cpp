@@ -100,6 +100,15 @@ TEST_CASE("views: a run with its rounds") {
   CHECK(has(text, "    2         -         -             -     -        -           -           -        -\n"));
 }
 
+TEST_CASE("views: a run of a project, and the devices that it leaves out") {
+  const std::string text = run_details(json::parse(
+      R"({"id":"run-1","project":"p","place":"https://example.org/x","commit":"0123456789abcdef",
+          "left_out":[{"device":"pi-1","reason":"512 MiB of memory,\n1024 are wanted"}]})"));
+  CHECK(text.find("p, https://example.org/x at 0123456789ab\n") != std::string::npos);
+  CHECK(text.find("pi-1      512 MiB of memory,?1024 are wanted") != std::string::npos);
+  CHECK(run_details(json::parse(R"({"id":"run-1","left_out":[]})")).find("LEFT OUT") == std::string::npos);
+}
+
 TEST_CASE("views: a run that is a part of another coordinator's") {
   const char* run = R"({"id": "run-7", "state": "finished", "round": 5, "rounds_total": 5, "origin": "run-2.r5.0a1b",
     "part": "train"})";

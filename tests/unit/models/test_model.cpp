@@ -4,9 +4,19 @@
 
 #include <doctest/doctest.h>
 
+#include "flops/manifest/manifest.hpp"
 #include "flops/models/model.hpp"
 
 using namespace flops;
+
+TEST_CASE("zoo: a project's manifest knows these models and no others") {
+  std::vector<std::string_view> names;
+  for (const models::ModelInfo& info : models::zoo()) {
+    names.push_back(info.name);
+  }
+  const auto known = manifest::builtin_models();
+  CHECK(names == std::vector<std::string_view>(known.begin(), known.end()));
+}
 
 TEST_CASE("zoo: every model has the published number of parameters") {
   struct Row {

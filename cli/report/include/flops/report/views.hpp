@@ -29,6 +29,8 @@ namespace flops::report {
 [[nodiscard]] std::string report_text(const boost::json::value& answer);  // what a device told, made harmless
 [[nodiscard]] std::string access_table(const boost::json::value& answer);
 [[nodiscard]] std::string audit_table(const boost::json::value& answer);
+[[nodiscard]] std::string projects_table(const boost::json::value& answer);
+[[nodiscard]] std::string project_details(const boost::json::value& project);  // with its runs
 [[nodiscard]] std::string runs_table(const boost::json::value& answer);
 [[nodiscard]] std::string run_details(const boost::json::value& run);  // with its rounds and clusters
 [[nodiscard]] std::string clusters_table(const boost::json::value& answer);

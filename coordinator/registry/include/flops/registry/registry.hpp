@@ -29,7 +29,8 @@ namespace flops::registry {
 struct RoundRow {
   std::int64_t round = 0;
   rounds::ClusterId cluster;  // none: of a flat run, or a cycle
-  std::string state;          // fitting | aggregating | evaluating | done | cancelled (by the level above)
+  std::string
+      state;  // fitting | aggregating | evaluating | done | cancelled (by the level above, or the goal is reached)
   std::int64_t participants = 0;
   std::int64_t late = 0;  // of the participants: with an update for an earlier round
   // How often all participants together went through their training; more than participants: some trained on offline.
@@ -44,7 +45,23 @@ struct RoundRow {
   Digest model;
   // Of the aggregated model, weighted by samples; none before the first evaluation.
   std::uint64_t evaluated_samples = 0;
+  std::int64_t evaluated_devices = 0;
   std::optional<double> accuracy, loss, accuracy_min, accuracy_max;
+};
+
+struct ProjectRow {
+  std::string name;
+  std::string owner;  // the name of the API token that submitted it first
+  std::string description;
+  std::vector<std::string> tags;  // without line breaks
+  std::int64_t created_at = 0;
+};
+
+// Where the manifest of a run came from.
+struct RunSource {
+  std::string place;   // folder or address, without secrets
+  std::string commit;  // empty: a folder
+  Digest manifest;     // of what is trained (flops/manifest/manifest.hpp)
 };
 
 struct RunRow {
@@ -54,8 +71,11 @@ struct RunRow {
   std::int64_t created_at = 0;
   std::int64_t finished_at = 0;  // 0: not yet
   std::uint64_t parameters = 0;
-  std::string layout;  // canonical; empty before there is a model
-  std::string origin;  // key of the part that another coordinator asked for; empty: it was asked for here
+  std::string layout;   // canonical; empty before there is a model
+  std::string origin;   // key of the part that another coordinator asked for; empty: it was asked for here
+  std::string project;  // empty: of none
+  RunSource source;
+  bool paused = false;
 };
 
 // A part that another coordinator asked for, and has not asked to forget.
@@ -179,6 +199,14 @@ class Registry {
 
   // Gives the next run id: run-1, run-2, ...
   [[nodiscard]] Result<RunId> add_run(const rounds::RunSpec& spec);
+  // The same for a project, which is known from then on; one that is known keeps its owner.
+  [[nodiscard]] Result<RunId> add_run(const rounds::RunSpec& spec, const ProjectRow& project, const RunSource& source);
+  // By name; of one name, or all.
+  [[nodiscard]] Result<std::vector<ProjectRow>> projects(std::string_view only = {});
+  // Its runs stay, of no project.
+  [[nodiscard]] Result<> remove_project(std::string_view name);
+  // A paused run is not taken up until it is resumed.
+  [[nodiscard]] Result<> set_paused(const RunId& run, bool paused);
   // The same for a part that was asked for. `layout`, `parameters`: of its base; empty when it has none. permanent when
   // a part with its key is known.
   [[nodiscard]] Result<RunId> add_part(const rounds::PartRequest& request, std::string_view layout,
