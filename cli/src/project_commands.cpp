@@ -1,6 +1,6 @@
 // project init, models, reference, validate, submit, and what becomes of a project.
+#include <cctype>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 
 #include <fcntl.h>

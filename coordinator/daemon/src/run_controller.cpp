@@ -101,7 +101,8 @@ void RunController::count_dropped(const rounds::Tree& before, const std::vector<
   }
   std::map<ClusterId, std::int64_t> dropped;
   for (const rounds::NodeAction& one : actions) {
-    dropped[one.node] += std::holds_alternative<rounds::CancelTask>(one.action) ? 1 : 0;
+    const auto* cancel = std::get_if<rounds::CancelTask>(&one.action);
+    dropped[one.node] += cancel != nullptr && !is_given_again(one.node, *cancel) ? 1 : 0;
   }
   for (const auto& [node, tasks] : dropped) {
     const auto part = before.parts.find(node);
@@ -114,6 +115,17 @@ void RunController::count_dropped(const rounds::Tree& before, const std::vector<
              return registry.count_dropped(run, round, tasks, node);
            });
   }
+}
+
+// It was taken back for a pause, and has another name now.
+bool RunController::is_given_again(const ClusterId& node, const rounds::CancelTask& cancelled) {
+  const rounds::RunState* state = active_->tree.node(node);
+  if (state == nullptr) {
+    return false;
+  }
+  const auto found = state->participants.find(cancelled.device);
+  return found != state->participants.end() && found->second.round == cancelled.round &&
+         found->second.task != cancelled.task;
 }
 
 // Clusters that are not at work any more, or begin anew because the cycle went on without them.

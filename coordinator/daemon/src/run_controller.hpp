@@ -162,6 +162,7 @@ class RunController {
   [[nodiscard]] Result<> expect_participants(Active& run);
   void expect_nobody();
   void look_at_goal();
+  [[nodiscard]] bool is_given_again(const ClusterId& node, const rounds::CancelTask& cancelled);
   void drop_open_round(const rounds::Tree& before);
   void feed(const ClusterId& node, const rounds::Event& event);
   // `step` moves the tree on; its actions are carried out when the new state is recorded.

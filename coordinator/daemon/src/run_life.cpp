@@ -55,7 +55,7 @@ Result<> RunController::activate_next() {
       top.least_wanted = static_cast<std::int64_t>(parts_.fleet.able(active_->spec(), active_->role()).size());
     }
   }
-  log::info("runs", "{} {}", active_->id(), goes_on ? "goes on after a restart" : "is next");
+  log::info("runs", "{} {}", active_->id(), goes_on ? "goes on where it was" : "is next");
   if (goes_on) {
     advance([this] { return rounds::on_restart(active_->tree, grouped(), parts_.clock.steady()); });
     // It may have ended between what was decided of a device and what that meant for the run.
@@ -241,15 +241,9 @@ Result<> RunController::pause(const RunId& run, bool paused) {
   return {};
 }
 
-// Takes the tasks back, as they are. When the run is taken up again they are given again.
+// Takes the tasks back. When the run is taken up again they are given again.
 void RunController::put_aside() {
-  for_each_participant([this](const DeviceId& device, const rounds::Participant& participant) {
-    if (participant.answer == rounds::Answer::none) {
-      parts_.link.command(
-          device, "cancel",
-          wire::encode(wire::Cancel{reference(participant.task, participant.round), "the run is paused"}));
-    }
-  });
+  advance([this] { return rounds::on_pause(active_->tree, parts_.clock.steady()); });
   sweep_due_ = true;  // an update that was on its way
   let_go();
 }
@@ -274,6 +268,8 @@ Result<> RunController::stop(const RunId& run) {
   state.phase = Phase::stopped;
   state.reason = "stopped on request";
   auto saved = parts_.registry.save_run(state);
+  sweep_due_ = true;  // it may have been paused in a round
+  states_sweep_due_ = true;
   changed_();
   return saved;
 }

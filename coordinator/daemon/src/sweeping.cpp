@@ -32,17 +32,14 @@ Result<std::vector<rounds::Tree>> RunController::unfinished() {
   if (active_) {
     trees.push_back(active_->tree);
   }
-  auto runs = parts_.registry.runs();
-  if (!runs) {
-    return fail(runs.error());
+  auto paused = parts_.registry.paused_runs();
+  if (!paused) {
+    return fail(paused.error());
   }
-  for (const registry::RunRow& listed : *runs) {
-    if (!listed.paused || rounds::is_over(listed.state.phase)) {
-      continue;
-    }
-    auto row = parts_.registry.run(listed.state.id);
+  for (const RunId& run : *paused) {
+    auto row = parts_.registry.run(run);
     if (!row || !*row) {
-      return row ? fail(ErrorKind::corrupt, "the record of run {} is gone", listed.state.id) : fail(row.error());
+      return row ? fail(ErrorKind::corrupt, "the record of run {} is gone", run) : fail(row.error());
     }
     trees.push_back(rounds::make_tree(std::move((*row)->state), std::move((*row)->parts)));
   }

@@ -93,10 +93,10 @@ void RunController::answer_late(const DeviceId& device, const wire::ResultMessag
   if (!row) {
     return;  // the database is in trouble: the device will ask again
   }
-  const std::string expected = rounds::task_id(result.ref.run, "r", result.ref.round, device).str();
-  const bool ours = *row && (result.ref.task.str() == expected ||
-                             result.ref.task == rounds::task_id(result.ref.run, "e", result.ref.round, device) ||
-                             result.ref.task == rounds::task_id(result.ref.run, "i", result.ref.round, device));
+  const auto is = [&](std::string_view kind) {
+    return rounds::is_task_of(result.ref.task, result.ref.run, kind, result.ref.round, device);
+  };
+  const bool ours = *row && (is("r") || is("e") || is("i"));
   if (!ours) {
     refuse(device, "up/result", "unknown_task", "there is no such task of this device");
     receipt(device, result.ref, result.update.sha256, ReceiptStatus::rejected, "there is no such task of this device");

@@ -62,8 +62,10 @@ std::string model_problem(const std::string& text) {
 }
 
 std::string tag_problem(const std::string& text) {
-  return !text.empty() && text.size() <= max_tag ? std::string()
-                                                 : fmt::format("expected text of 1 to {} bytes", max_tag);
+  const bool one_line = std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  return one_line && !text.empty() && text.size() <= max_tag
+             ? std::string()
+             : fmt::format("expected one line of 1 to {} bytes", max_tag);
 }
 
 void bind_project(ConfigSpec& spec, Manifest& manifest) {

@@ -72,4 +72,21 @@ Result<> Registry::set_paused(const RunId& run, bool paused) {
   return database_.run("UPDATE runs SET paused = ?, revision = revision + 1 WHERE id = ?", {paused ? 1 : 0, run.str()});
 }
 
+Result<std::vector<RunId>> Registry::paused_runs() {
+  std::vector<RunId> runs;
+  auto read =
+      database_.each("SELECT id FROM runs WHERE paused = 1 AND finished_at = 0", {}, [&](const Row& row) -> Result<> {
+        auto id = RunId::parse(row.text(0));
+        if (!id) {
+          return fail(ErrorKind::corrupt, "the record of run '{}' is not readable", row.text(0));
+        }
+        runs.push_back(*std::move(id));
+        return {};
+      });
+  if (!read) {
+    return fail(read.error());
+  }
+  return runs;
+}
+
 }  // namespace flops::registry

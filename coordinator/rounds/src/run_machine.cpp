@@ -168,6 +168,15 @@ void Transition::operator()(const GoalReached& event) {
   }
 }
 
+void Transition::operator()(const TakenBack&) {
+  for (auto& [device, participant] : state_.participants) {
+    if (participant.answer == Answer::none) {
+      cancel(device, participant, "the run is paused");
+      participant.task = next_task_id(participant.task);
+    }
+  }
+}
+
 void Transition::begin_part() {
   switch (state_.part) {
     case Part::initialise:

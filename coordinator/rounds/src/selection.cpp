@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -40,6 +41,25 @@ TaskId task_id(const RunId& run, std::string_view kind, std::int64_t round, cons
   // The parts follow the grammar of ids, and run ids are short: parsing cannot fail.
   const std::string text = fmt::format("{}.{}{}.{}", run, kind, round, crypto::sha256(device.str()).short_hex());
   return TaskId::parse(text).value_or(TaskId());
+}
+
+TaskId next_task_id(const TaskId& task) {
+  // "run-1.r2.0123456789ab", "run-1.r2.0123456789ab.2" and so on.
+  const std::string& text = task.str();
+  std::int64_t times = 1;
+  std::string first = text;
+  if (std::ranges::count(text, '.') > 2) {
+    const std::size_t dot = text.rfind('.');
+    std::from_chars(text.data() + dot + 1, text.data() + text.size(), times);
+    first.resize(dot);
+  }
+  return TaskId::parse(fmt::format("{}.{}", first, times + 1)).value_or(TaskId());
+}
+
+bool is_task_of(const TaskId& task, const RunId& run, std::string_view kind, std::int64_t round,
+                const DeviceId& device) {
+  const std::string first = task_id(run, kind, round, device).str();
+  return task.str() == first || task.str().starts_with(first + ".");
 }
 
 std::uint64_t task_seed(std::uint64_t run_seed, std::int64_t round, const DeviceId& device) {

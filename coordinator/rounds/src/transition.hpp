@@ -25,6 +25,7 @@ class Transition {
   void operator()(const Evaluated& event);
   void operator()(const StopRequested&);
   void operator()(const GoalReached& event);
+  void operator()(const TakenBack&);
   void operator()(const HandedUp&) {}
   void begin_part();
   void restart();

@@ -293,6 +293,17 @@ void note_loss(Tree& tree, const DeviceId& device, double loss) {
   }
 }
 
+std::vector<NodeAction> on_pause(Tree& tree, SteadyTime now) {
+  Step step(tree, now);
+  if (tree.flat()) {
+    step.feed({}, TakenBack{});
+  }
+  for (auto& [cluster, part] : tree.parts) {
+    step.feed(cluster, TakenBack{});
+  }
+  return step.take();
+}
+
 std::vector<NodeAction> on_tick(Tree& tree, SteadyTime now) {
   Step step(tree, now);
   std::vector<ClusterId> nodes{{}};

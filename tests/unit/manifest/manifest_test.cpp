@@ -173,6 +173,7 @@ TEST_CASE("manifest: hostile bytes are refused") {
   CHECK(problems_of("[project]\nname = \"p\"\nname = \"q\"\n").contains("flops.toml:3"));
   CHECK(problems_of("project = 5\nmodel = []\ndata = \"x\"\n").contains("flops.toml:1"));
   CHECK(problems_of("[project]\nname = \"p\\u0000\"\n").contains("names have"));
+  CHECK(problems_of("[project]\ntags = [\"a\\nb\"]\n").contains("expected one line"));
 }
 
 TEST_CASE("manifest: settings from the command line win, and are checked like the file") {

@@ -46,7 +46,14 @@ TEST_CASE("registry: projects keep their owner, their runs know them, and both s
   CHECK(plain->project.empty());
   CHECK(plain->source.manifest.empty());
   CHECK_FALSE(plain->paused);
+  CHECK(registry.paused_runs().value() == std::vector<RunId>{RunId::parse("run-2").value()});
+  rounds::RunState stopped = registry.run(RunId::parse("run-3").value()).value()->state;
+  REQUIRE(registry.set_paused(stopped.id, true));
+  stopped.phase = rounds::Phase::stopped;
+  REQUIRE(registry.save_run(stopped));
+  CHECK(registry.paused_runs().value().size() == 1);
   REQUIRE(registry.set_paused(RunId::parse("run-2").value(), false));
+  CHECK(registry.paused_runs().value().empty());
   CHECK_FALSE(registry.run(RunId::parse("run-2").value()).value()->paused);
 
   REQUIRE(registry.remove_project("p"));

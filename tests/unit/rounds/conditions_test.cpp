@@ -190,6 +190,53 @@ TEST_CASE("run machine: a goal that an older model reached ends the run when the
   CHECK(run.state.reason == "the run's goal was reached");
 }
 
+TEST_CASE("run machine: tasks that are taken back are given again under other names") {
+  Run run(10);
+  run.to_round_one(3);
+  run.contribute(1);
+  const auto before = run.state.participants;
+  const auto taken = all<CancelTask>(run.feed(TakenBack{}));
+  REQUIRE(taken.size() == 2);
+  CHECK(taken[0].task == before.at(device(2)).task);
+  CHECK(run.state.participants.at(device(1)) == before.at(device(1)));
+  CHECK(run.contribute(2).empty());  // of the old name: it does not count
+  CHECK(run.works(2));
+  const auto given = all<SendTask>(on_restart(run.state, run.clock.steady()));
+  REQUIRE(given.size() == 2);
+  CHECK(given[0].task != taken[0].task);
+  CHECK(given[0].seed == task_seed(run.state.spec.seed, 1, device(2)));
+  CHECK(is_task_of(given[0].task, run.state.id, "r", 1, device(2)));
+  CHECK_FALSE(is_task_of(given[0].task, run.state.id, "r", 1, device(3)));
+  CHECK_FALSE(is_task_of(given[0].task, run.state.id, "e", 1, device(2)));
+
+  const auto task = task_id(run.state.id, "r", 12, device(1));
+  CHECK(next_task_id(task).str() == task.str() + ".2");
+  CHECK(next_task_id(next_task_id(task)).str() == task.str() + ".3");
+  CHECK(is_task_of(task, run.state.id, "r", 12, device(1)));
+  CHECK_FALSE(is_task_of(task, run.state.id, "r", 1, device(1)));
+}
+
+TEST_CASE("tree: a pause takes back the tasks of devices, not those of clusters") {
+  RunSpec spec;
+  spec.model = "m";
+  spec.data = "d";
+  spec.min_fit = 1;
+  spec.clusters = Grouping::parse("hash:2").value();
+  Tree tree = make_tree(flops::RunId::parse("run-1").value(), spec);
+  const flops::FakeClock clock;
+  const ClusterId cluster = ClusterId::parse("c1").value();
+  (void)on_available(tree, {{cluster, {device(1)}}}, clock.steady());
+  const auto of_cluster = tree.top.participants;
+  const auto task = tree.parts.at(cluster).participants.at(device(1)).task;
+  const auto actions = on_pause(tree, clock.steady());
+  REQUIRE(actions.size() == 1);
+  CHECK(std::get<CancelTask>(actions[0].action).task == task);
+  CHECK(tree.top.participants == of_cluster);
+  const auto again = on_restart(tree, {{cluster, {device(1)}}}, clock.steady());
+  REQUIRE(again.size() == 1);
+  CHECK(std::get<SendTask>(again[0].action).task == next_task_id(task));
+}
+
 TEST_CASE("tree: a goal ends the clusters' rounds too") {
   RunSpec spec;
   spec.model = "m";

@@ -207,6 +207,8 @@ class Registry {
   [[nodiscard]] Result<> remove_project(std::string_view name);
   // A paused run is not taken up until it is resumed.
   [[nodiscard]] Result<> set_paused(const RunId& run, bool paused);
+  // Those that are paused and not over.
+  [[nodiscard]] Result<std::vector<RunId>> paused_runs();
   // The same for a part that was asked for. `layout`, `parameters`: of its base; empty when it has none. permanent when
   // a part with its key is known.
   [[nodiscard]] Result<RunId> add_part(const rounds::PartRequest& request, std::string_view layout,

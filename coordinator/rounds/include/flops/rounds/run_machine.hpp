@@ -120,11 +120,14 @@ struct GoalReached {
   std::int64_t round = 0;
   std::string reason;
 };
+// The run is paused: open tasks are taken back. They are given again, under other names, when the run goes on; what a
+// device has once been told is over it never does again.
+struct TakenBack {};
 // What a cluster had to hand up is in the sum of the level above.
 struct HandedUp {};
 
 using Event = std::variant<DevicesAvailable, Tick, TaskFailed, Initialised, Contributed, Aggregated, AggregationFailed,
-                           Evaluated, StopRequested, GoalReached, HandedUp>;
+                           Evaluated, StopRequested, GoalReached, TakenBack, HandedUp>;
 
 // Actions --------------------------------------------------------------------------------------------------------
 
@@ -185,6 +188,11 @@ using Action = std::variant<SendTask, CancelTask, OpenRound, CloseRound, Evaluat
 
 // Deterministic names and seeds: the same run, round and device always give the same.
 [[nodiscard]] TaskId task_id(const RunId& run, std::string_view kind, std::int64_t round, const DeviceId& device);
+// The name of the same task when it is given again after it was taken back.
+[[nodiscard]] TaskId next_task_id(const TaskId& task);
+// Whether it is the task of that kind, round and device, or was given again.
+[[nodiscard]] bool is_task_of(const TaskId& task, const RunId& run, std::string_view kind, std::int64_t round,
+                              const DeviceId& device);
 [[nodiscard]] std::uint64_t task_seed(std::uint64_t run_seed, std::int64_t round, const DeviceId& device);
 // `count` of `devices`, by a generator seeded from the run's seed and the round.
 [[nodiscard]] std::set<DeviceId> select(const std::set<DeviceId>& devices, std::size_t count, std::uint64_t seed,

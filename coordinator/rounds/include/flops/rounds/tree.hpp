@@ -63,6 +63,8 @@ void note_loss(Tree& tree, const DeviceId& device, double loss);
 // cluster had to hand up is handed up again, after an OpenRound when that is its sum.
 [[nodiscard]] std::vector<NodeAction> on_restart(Tree& tree, std::map<ClusterId, std::set<DeviceId>> devices,
                                                  SteadyTime now);
+// Takes the tasks of all devices back (TakenBack). on_restart() gives them again.
+[[nodiscard]] std::vector<NodeAction> on_pause(Tree& tree, SteadyTime now);
 // Time passed, for every node.
 [[nodiscard]] std::vector<NodeAction> on_tick(Tree& tree, SteadyTime now);
 
