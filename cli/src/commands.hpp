@@ -106,6 +106,9 @@ struct RunOptions {
   bool watch = false;
 };
 [[nodiscard]] Outcome<> start_run(const Context& context, const RunOptions& options);
+// How a command ends that has started a run, which is the coordinator's answer; `of`: what it is of, before the words.
+[[nodiscard]] Outcome<> tell_started(const Context& context, const boost::json::value& run, const std::string& of,
+                                     bool watch);
 [[nodiscard]] Outcome<> list_runs(const Context& context);
 [[nodiscard]] Outcome<> show_run(const Context& context, const std::string& id);
 [[nodiscard]] Outcome<> stop_run(const Context& context, const std::string& id);

@@ -111,6 +111,7 @@ Outcome<> init_project(const Context& /*context*/, const ProjectOptions& options
                            : give_up(exit_failed, "{}: {}", file.string(), std::strerror(errno));
   }
   if (auto written = replace_file(file, text); !written) {
+    (void)::unlink(file.c_str());  // the empty one
     return give_up(exit_failed, "{}", written.error().what);
   }
   return print(
@@ -163,19 +164,7 @@ Outcome<> submit_project(const Context& context, const ProjectOptions& options) 
   if (!run) {
     return give_up(run.error());
   }
-  const auto id = report::text_field(*run, "id");
-  if (!id || !check_id(*id)) {
-    return give_up(exit_failed, "the coordinator's answer names no run");
-  }
-  if (context.format == Format::json && !options.watch) {
-    return print_json(*run);
-  }
-  if (context.format == Format::table) {
-    if (auto printed = print(fmt::format("project {}: run {} started\n", project->manifest.name, *id)); !printed) {
-      return printed;
-    }
-  }
-  return options.watch ? watch_run(context, *id) : exit_ok;
+  return tell_started(context, *run, fmt::format("project {}: ", project->manifest.name), options.watch);
 }
 
 Outcome<> list_projects(const Context& context) {

@@ -84,6 +84,22 @@ json::value specification(const RunOptions& options) {
 
 }  // namespace
 
+Outcome<> tell_started(const Context& context, const json::value& run, const std::string& of, bool watch) {
+  const auto id = report::text_field(run, "id");
+  if (!id || !check_id(*id)) {
+    return give_up(exit_failed, "the coordinator's answer names no run");
+  }
+  if (context.format == Format::json && !watch) {
+    return print_json(run);
+  }
+  if (context.format == Format::table) {
+    if (auto printed = print(fmt::format("{}run {} started\n", of, *id)); !printed) {
+      return printed;
+    }
+  }
+  return watch ? watch_run(context, *id) : exit_ok;
+}
+
 Outcome<> start_run(const Context& context, const RunOptions& options) {
   const auto api = context.api();
   if (!api) {
@@ -93,19 +109,7 @@ Outcome<> start_run(const Context& context, const RunOptions& options) {
   if (!run) {
     return give_up(run.error());
   }
-  const auto id = report::text_field(*run, "id");
-  if (!id || !check_id(*id)) {
-    return give_up(exit_failed, "the coordinator's answer names no run");
-  }
-  if (context.format == Format::json && !options.watch) {
-    return print_json(*run);
-  }
-  if (context.format == Format::table) {
-    if (auto printed = print("run " + *id + " started\n"); !printed) {
-      return printed;
-    }
-  }
-  return options.watch ? watch_run(context, *id) : exit_ok;
+  return tell_started(context, *run, "", options.watch);
 }
 
 Outcome<> list_runs(const Context& context) {

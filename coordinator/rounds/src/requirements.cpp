@@ -18,7 +18,7 @@ std::string unsuitable(const Requirements& wanted, const Machine& machine) {
     return fmt::format("{} cores, {} are wanted", machine.cores, wanted.cores);
   }
   if (wanted.storage_mb > 0 && machine.storage_bytes == 0) {
-    return "it does not say how much storage is free; agents do that from version 0.2 on";
+    return "it does not say how much storage is free: its agent is too old for that";
   }
   if (machine.storage_bytes / mib < static_cast<std::uint64_t>(wanted.storage_mb)) {
     return fmt::format("{} MiB of storage are free, {} are wanted", machine.storage_bytes / mib, wanted.storage_mb);

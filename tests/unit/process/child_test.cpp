@@ -19,6 +19,7 @@
 #include "flops/core/file.hpp"
 #include "flops/process/child.hpp"
 #include "flops/test/temporary_folder.hpp"
+#include "flops/test/wait.hpp"
 
 using namespace flops;
 using namespace std::chrono_literals;
@@ -227,11 +228,8 @@ TEST_CASE("child: what is waited for too long is ended with its children") {
   REQUIRE(ended.has_value());
   CHECK(ended->signalled);
   const int grandchild = std::stoi(read_file(folder / "output").value());
-  bool gone = false;
-  for (int i = 0; i < 500 && !gone; ++i) {
+  CHECK(test::wait_until([&] {
     const std::string status = read_file(fmt::format("/proc/{}/stat", grandchild)).value_or("");
-    gone = status.empty() || status.contains(") Z ");
-    std::this_thread::sleep_for(10ms);
-  }
-  CHECK(gone);
+    return status.empty() || status.contains(") Z ");
+  }));
 }
